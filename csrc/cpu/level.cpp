@@ -1,0 +1,61 @@
+#include "pyad/level.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+
+namespace pyad {
+namespace {
+
+std::atomic<int> active{-1};
+
+Level parse(const std::string& name, const char* source) {
+    std::string known;
+    for (const Level level : available_levels()) {
+        if (name == level_name(level)) return level;
+        known += std::string(known.empty() ? "" : ", ") + level_name(level);
+    }
+    throw std::invalid_argument("[" + std::string(source) + "] expected one of the CPU levels of this machine (" +
+                                known + "), got '" + name + "'.");
+}
+
+}  // namespace
+
+const char* level_name(Level level) {
+    switch (level) {
+        case Level::avx512:
+            return "avx512";
+        case Level::avx2:
+            return "avx2";
+        default:
+            return "portable";
+    }
+}
+
+std::vector<Level> available_levels() {
+    std::vector<Level> levels{Level::portable};
+#ifdef PYAD_X86_LEVELS
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        levels.push_back(Level::avx2);
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+            levels.push_back(Level::avx512);
+    }
+#endif
+    return levels;
+}
+
+Level active_level() {
+    int level = active.load();
+    if (level < 0) {
+        const char* forced = std::getenv("PYAD_CPU_LEVEL");
+        level = static_cast<int>(forced && *forced ? parse(forced, "PYAD_CPU_LEVEL") : available_levels().back());
+        active.store(level);
+    }
+    return static_cast<Level>(level);
+}
+
+void set_level(const std::string& name) { active.store(static_cast<int>(parse(name, "set_cpu_level"))); }
+
+}  // namespace pyad

@@ -1,0 +1,169 @@
+#include "pyad/parallel.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#ifdef __linux__
+#include <sched.h>
+#endif
+#ifndef _WIN32
+#include <unistd.h>
+#endif
+
+namespace pyad {
+namespace {
+
+int usable_cores() {
+#ifdef __linux__
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+    return std::max(1u, std::thread::hardware_concurrency());
+}
+
+int process_id() {
+#ifdef _WIN32
+    return 0;
+#else
+    return static_cast<int>(getpid());
+#endif
+}
+
+class Pool {
+  public:
+    explicit Pool(int threads) : threads_(threads), owner_(process_id()) {
+        for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    }
+
+    ~Pool() {
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            stopping_ = true;
+        }
+        wake_.notify_all();
+        for (auto& worker : workers_) worker.join();
+    }
+
+    int threads() const { return threads_; }
+    int owner() const { return owner_; }
+
+    void run(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            n_ = n;
+            grain_ = grain;
+            body_ = &body;
+            next_.store(0);
+            error_ = nullptr;
+            active_ = static_cast<int>(workers_.size());
+            ++generation_;
+        }
+        wake_.notify_all();
+        drain();
+        std::unique_lock<std::mutex> lock(mutex_);
+        done_.wait(lock, [this] { return active_ == 0; });
+        body_ = nullptr;
+        if (error_) std::rethrow_exception(error_);
+    }
+
+  private:
+    void drain() {
+        for (;;) {
+            const int64_t begin = next_.fetch_add(grain_);
+            if (begin >= n_) return;
+            try {
+                (*body_)(begin, std::min(n_, begin + grain_));
+            } catch (...) {
+                std::lock_guard<std::mutex> lock(mutex_);
+                if (!error_) error_ = std::current_exception();
+            }
+        }
+    }
+
+    void work() {
+        uint64_t seen = 0;
+        for (;;) {
+            {
+                std::unique_lock<std::mutex> lock(mutex_);
+                wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
+                if (stopping_) return;
+                seen = generation_;
+            }
+            drain();
+            std::lock_guard<std::mutex> lock(mutex_);
+            if (--active_ == 0) done_.notify_one();
+        }
+    }
+
+    const int threads_;
+    const int owner_;
+    std::vector<std::thread> workers_;
+    std::mutex mutex_;
+    std::condition_variable wake_, done_;
+    bool stopping_ = false;
+    uint64_t generation_ = 0;
+    int active_ = 0;
+    int64_t n_ = 0, grain_ = 1;
+    const std::function<void(int64_t, int64_t)>* body_ = nullptr;
+    std::atomic<int64_t> next_{0};
+    std::exception_ptr error_;
+};
+
+std::atomic<int> requested_threads{0};
+// Never destroyed: worker threads may outlive static destructors, and a forked child must not join
+// threads that exist only in its parent.
+std::mutex& pool_mutex = *new std::mutex;
+Pool* pool = nullptr;
+thread_local bool inside = false;  // a nested call must not try the lock that this thread holds
+
+}  // namespace
+
+int num_threads() {
+    int n = requested_threads.load();
+    if (n == 0) {
+        n = usable_cores();
+        requested_threads.store(n);
+    }
+    return n;
+}
+
+void set_num_threads(int n) {
+    if (n < 1 || n > 1024)
+        throw std::invalid_argument("[set_num_threads] expected 1 to 1024 threads, got " +
+                                    std::to_string(n) + ".");
+    requested_threads.store(n);
+}
+
+void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
+    if (n <= 0) return;
+    grain = std::max<int64_t>(1, grain);
+    const int threads = num_threads();
+    if (threads > 1 && n > grain && !inside) {
+        std::unique_lock<std::mutex> lock(pool_mutex, std::try_to_lock);
+        if (lock.owns_lock()) {
+            if (pool && pool->owner() != process_id()) pool = nullptr;  // after fork: leaked on purpose
+            if (pool && pool->threads() != threads) {
+                delete pool;
+                pool = nullptr;
+            }
+            if (!pool) pool = new Pool(threads);
+            struct Inside {
+                Inside() { inside = true; }
+                ~Inside() { inside = false; }
+            } guard;
+            pool->run(n, grain, body);
+            return;
+        }
+    }
+    for (int64_t begin = 0; begin < n; begin += grain) body(begin, std::min(n, begin + grain));
+}
+
+}  // namespace pyad

@@ -1,0 +1,48 @@
+"""Errors that a user can act on; each carries the exit code of the command line."""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "DataError",
+    "EngineError",
+    "PyadError",
+    "ResourceError",
+    "SettingError",
+]
+
+
+class PyadError(Exception):
+    """Base of all errors that pyad_edge raises on purpose. The message is a whole sentence."""
+
+    exit_code = 1
+
+
+class SettingError(PyadError, ValueError):
+    """An option or argument has a value that cannot be used (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(PyadError):
+    """Pictures or folders that cannot be used (exit code 3)."""
+
+    exit_code = 3
+
+
+class EngineError(PyadError):
+    """An engine file that is broken, foreign, too new or drifts from its golden scores (exit code 4)."""
+
+    exit_code = 4
+
+
+class BackendError(PyadError):
+    """A backbone or inference backend that cannot do what was asked (exit code 5)."""
+
+    exit_code = 5
+
+
+class ResourceError(PyadError):
+    """Not enough memory or disk (exit code 6)."""
+
+    exit_code = 6

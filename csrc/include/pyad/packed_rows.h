@@ -1,0 +1,67 @@
+// Rows laid out for the distance screen: centred, in panels of 32, with the part of the error bound that
+// belongs to each row. Shared by nearest_neighbors and greedy_coreset.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace pyad {
+
+constexpr int64_t kPanel = 32;           // rows of one panel
+constexpr float kScreenLimit = 1e15f;    // larger values could overflow the screen
+
+class PackedRows {
+  public:
+    // mean: (D) float32 to subtract, or nullptr for the mean of the rows.
+    PackedRows(const float* rows, int64_t M, int64_t D, const float* mean);
+
+    int64_t size() const { return M_; }
+    int64_t dim() const { return D_; }
+    int64_t panels() const { return (M_ + kPanel - 1) / kPanel; }
+    // True where a value is too large for the screen; search canonically then.
+    bool huge() const { return huge_; }
+
+    const float* row(int64_t m) const { return rows_.data() + m * D_; }                   // (D)
+    const float* panel(int64_t p) const { return packed_.data() + p * D_ * kPanel; }      // (D, 32)
+    const float* norms(int64_t p) const { return norms_.data() + p * kPanel; }            // (32)
+    const float* mean() const { return mean_.data(); }                                    // (D)
+    // The factor c of the error bound c (||q||^2 + ||b||^2), and its guard against underflow.
+    double error_factor() const { return error_factor_; }
+    double error_floor() const { return error_floor_; }
+
+  private:
+    int64_t M_, D_;
+    bool huge_ = false;
+    double error_factor_, error_floor_;
+    std::vector<float> rows_, packed_, norms_, mean_;
+};
+
+// (D) mean of M rows, accumulated in float64 in index order.
+std::vector<float> mean_of_rows(const float* rows, int64_t M, int64_t D);
+
+// A block of queries packed for the screen: groups of MR (the level's tile height).
+class PackedQueries {
+  public:
+    // Packs n queries, n <= capacity given by the caller's block size; reuses its memory.
+    // best[i] is the largest distance still of interest for query i.
+    void pack(const float* queries, int64_t n, const PackedRows& rows, int MR, const float* best);
+
+    // Lowers the bar of query i to rows with canonical distance <= best.
+    void set_best(int64_t i, float best);
+
+    bool huge() const { return huge_; }
+    const float* group(int64_t g) const { return packed_.data() + g * D_ * MR_; }   // (D, MR)
+    const float* thresholds(int64_t g) const { return thresholds_.data() + g * MR_; }  // (MR)
+    float threshold(int64_t i) const { return thresholds_[i]; }
+    int64_t groups() const { return (n_ + MR_ - 1) / MR_; }
+
+  private:
+    int64_t n_ = 0, D_ = 0;
+    int MR_ = 1;
+    bool huge_ = false;
+    double error_floor_ = 0;
+    std::vector<float> packed_, thresholds_;
+    std::vector<double> reduced_norms_;
+};
+
+}  // namespace pyad

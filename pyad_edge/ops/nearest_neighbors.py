@@ -1,0 +1,117 @@
+"""Exact k-nearest-neighbour search in a memory bank, by the canonical float32 distance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyad_edge.ops._native import native
+
+__all__ = ["MemoryBank", "nearest_neighbors"]
+
+Array = NDArray[np.float32]
+
+
+class MemoryBank:
+    """A memory bank prepared for search (it keeps its own copies of the rows).
+
+    Searching is thread-safe, releases the GIL, and gives the same bits for every thread count, batch
+    size and instruction set.
+
+    Args:
+        bank: (M, D) float32, finite, M >= 1.
+
+    Raises:
+        TypeError: if ``bank`` is not float32.
+        ValueError: if its shape is wrong or a value is not finite.
+    """
+
+    def __init__(self, bank: Array) -> None:
+        self._native: Any = native.MemoryBank(_matrix("bank", bank, "(M, D)"))
+
+    @property
+    def size(self) -> int:
+        """M, the number of rows."""
+        return int(self._native.size)
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a row."""
+        return int(self._native.dim)
+
+    def search(self, queries: Array, *, k: int = 1) -> tuple[Array, NDArray[np.int64]]:
+        """Find the ``k`` nearest rows of each query.
+
+        Args:
+            queries: (Q, D) float32, finite.
+            k: neighbours per query, 1 <= k <= M.
+
+        Returns:
+            distances: (Q, k) float32, squared Euclidean distances, ascending.
+            indices: (Q, k) int64, rows of the bank; equal distances are ordered by index.
+
+        Raises:
+            TypeError: if ``queries`` is not float32.
+            ValueError: if a shape, ``k`` or a value does not fit.
+        """
+        queries = _matrix("queries", queries, f"(Q, {self.dim})")
+        if queries.shape[1] != self.dim:
+            raise ValueError(
+                f"[nearest_neighbors] expected queries of shape (Q, {self.dim}) to match the bank "
+                f"({self.size}, {self.dim}), got {queries.shape}. Was the bank built with another "
+                "backbone or embedding?"
+            )
+        if not 1 <= k <= self.size:
+            raise ValueError(
+                f"[nearest_neighbors] expected 1 <= k <= {self.size} (rows of the bank), got k={k}."
+            )
+        distances = np.empty((len(queries), k), np.float32)
+        indices = np.empty((len(queries), k), np.int64)
+        self._native.search(queries, distances, indices)
+        return distances, indices
+
+
+def nearest_neighbors(
+    queries: Array, bank: Array, *, k: int = 1
+) -> tuple[Array, NDArray[np.int64]]:
+    """Find the ``k`` nearest bank rows of each query; see :meth:`MemoryBank.search`.
+
+    Equivalent to ``d = ((queries[:, None] - bank) ** 2).sum(-1)`` and
+    ``i = d.argsort(axis=1, kind="stable")[:, :k]`` with the sum in the canonical order. Preparing the
+    bank costs a few passes over it: keep a :class:`MemoryBank` for repeated searches.
+
+    Args:
+        queries: (Q, D) float32, finite.
+        bank: (M, D) float32, finite.
+        k: neighbours per query, 1 <= k <= M.
+
+    Returns:
+        ``(distances, indices)``: (Q, k) float32 squared distances and (Q, k) int64 rows.
+
+    Raises:
+        TypeError: if an array is not float32.
+        ValueError: if a shape, ``k`` or a value does not fit.
+    """
+    return MemoryBank(bank).search(queries, k=k)
+
+
+def _matrix(name: str, values: Array, shape: str, *, op: str = "nearest_neighbors") -> Array:
+    """Check a float32 matrix and make it C-contiguous."""
+    if not isinstance(values, np.ndarray) or values.dtype != np.float32:
+        found = getattr(values, "dtype", type(values).__name__)
+        raise TypeError(
+            f"[{op}] expected {name} as a float32 array, got {found}. Convert it with "
+            ".astype(numpy.float32) if the loss of precision is meant."
+        )
+    if values.ndim != 2 or values.shape[1] == 0 or (name == "bank" and values.shape[0] == 0):
+        raise ValueError(f"[{op}] expected {name} of shape {shape}, got {values.shape}.")
+    values = np.ascontiguousarray(values)
+    if not native.all_finite(values):
+        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+        raise ValueError(
+            f"[{op}] {name} contains NaN or infinity (first in row {row}). A backbone that overflows, "
+            "or a broken picture, gives such features; they are never scored."
+        )
+    return values

@@ -1,0 +1,113 @@
+"""Memory-bank head of PatchCore: distances of patch features to the bank become scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyad_edge.engine_manifest import MemoryBankHead as HeadSettings
+from pyad_edge.errors import SettingError
+from pyad_edge.ops import MemoryBank, patch_aggregation
+
+__all__ = ["MemoryBankHead", "PatchScores", "embed"]
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PatchScores:
+    """Scores of N pictures.
+
+    Attributes:
+        image: (N,) float32 score of each picture.
+        patch: (N, h, w) float32 score of each patch.
+        rows: (N, h, w) int64 nearest bank row of each patch.
+        distances: (N, h, w) float32 Euclidean distance to it.
+    """
+
+    image: Array
+    patch: Array
+    rows: NDArray[np.int64]
+    distances: Array
+
+
+def embed(features: Sequence[Array], settings: HeadSettings) -> Array:
+    """Backbone levels, each (N, C, h, w) float32, as patch features (N, h, w, D) float32."""
+    aggregation = settings.aggregation
+    return patch_aggregation(
+        features,
+        variant=aggregation.variant,
+        pre_dim=aggregation.pre_dim,
+        target_dim=aggregation.target_dim,
+    )
+
+
+class MemoryBankHead:
+    """Scores patch features against a memory bank. Thread-safe.
+
+    Two scorings, by name:
+
+    - ``reweighted``: the paper (Roth et al. 2022, eqs. 6 and 7). Patch score: Euclidean distance s to
+      the nearest row m*. Picture score: the largest s*, times
+      ``1 - exp(s*) / sum(exp(distance to m), m in N)``, N the ``neighbors`` bank rows nearest to m*
+      (m* among them).
+    - ``maximum``: the official code. Patch score: squared Euclidean distance; picture score: the
+      largest.
+
+    Args:
+        bank: (M, D) float32.
+        settings: aggregation, scoring and neighbours.
+
+    Raises:
+        SettingError: if ``reweighted`` is asked for with fewer than two rows or neighbours.
+    """
+
+    def __init__(self, bank: Array, settings: HeadSettings) -> None:
+        if settings.scoring == "reweighted" and min(len(bank), settings.neighbors) < 2:
+            raise SettingError(
+                "[memory_bank] scoring 'reweighted' needs at least 2 bank rows and 2 neighbours, got "
+                f"{len(bank)} rows and neighbors={settings.neighbors}. Use more pictures or a larger "
+                "coreset ratio, or scoring 'maximum'."
+            )
+        self.settings = settings
+        self._rows = bank
+        self._bank = MemoryBank(bank)
+
+    @property
+    def bank(self) -> Array:
+        """The (M, D) float32 rows."""
+        return self._rows
+
+    def score(self, features: Sequence[Array]) -> PatchScores:
+        """Score backbone levels, each (N, C, h, w) float32.
+
+        Raises:
+            ValueError: if a feature is not finite or a shape does not fit.
+        """
+        patches = embed(features, self.settings)  # (N, h, w, D)
+        N, h, w, D = patches.shape
+        squared, rows = self._bank.search(patches.reshape(-1, D))
+        squared, rows = squared.reshape(N, h, w), rows.reshape(N, h, w)
+        distances = np.sqrt(squared)
+        if self.settings.scoring == "maximum":
+            return PatchScores(squared.reshape(N, -1).max(axis=1), squared, rows, distances)
+        image = np.array(
+            [self._reweighted(patches[n], distances[n], rows[n]) for n in range(N)], np.float32
+        )
+        return PatchScores(image, distances, rows, distances)
+
+    def _reweighted(self, patches: Array, distances: Array, rows: NDArray[np.int64]) -> float:
+        """Eq. 7 for one picture: patches (h, w, D), distances and rows (h, w)."""
+        winner = int(distances.argmax())  # the first one, where patches tie
+        query = patches.reshape(-1, patches.shape[-1])[winner : winner + 1]
+        largest = float(distances.flat[winner])
+        k = min(self.settings.neighbors, len(self._rows))
+        nearest_row = self._rows[rows.flat[winner]][np.newaxis]
+        _, neighborhood = self._bank.search(nearest_row, k=k)
+        squared, _ = MemoryBank(self._rows[neighborhood[0]]).search(query, k=k)
+        # Shifted by s*, so that exp cannot overflow.
+        exponents = np.exp(np.sqrt(squared[0].astype(np.float64)) - largest)
+        return largest * (1.0 - 1.0 / float(exponents.sum()))

@@ -9,34 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.calibration import Threshold
-from pyad_edge.errors import SettingError
 from pyad_edge.result import Region
 
-__all__ = ["find_regions", "fixed_threshold", "map_rate"]
+__all__ = ["find_regions", "map_rate"]
 
 
-def fixed_threshold(normal_scores: NDArray[np.float32], value: float) -> Threshold:
-    """A threshold that the user set as a score.
+def map_rate(limit: Threshold) -> float:
+    """False-reject rate for the map's threshold that goes with a score threshold.
 
-    Raises:
-        SettingError: if ``value`` is not finite.
+    A threshold set by hand has no target; the rate at which it rejects calibration pictures stands in.
     """
-    if not math.isfinite(value):
-        raise SettingError(f"[set_threshold] expected a finite score as threshold, got {value}.")
-    above = int((normal_scores > value).sum())
-    n = len(normal_scores)
-    return Threshold(
-        value=value,
-        false_reject=(above + 1) / (n + 1),
-        normal_pictures=n,
-        method="fixed",
-        guaranteed_false_reject=(above + 1) / (n + 1),
-    )
-
-
-def map_rate(normal_scores: NDArray[np.float32], limit: Threshold) -> float:
-    """False-reject rate for the map's threshold that goes with a score threshold."""
-    return min(limit.false_reject, 0.5)
+    if limit.false_reject is not None:
+        return limit.false_reject
+    return min((limit.normal_above + 1) / (limit.normal_pictures + 1), 0.5)
 
 
 def find_regions(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,8 +63,14 @@ class Pipeline:
         self.sigma = sigma
         self.input_size = input_size(preprocessing)
 
-    def score(self, frames: Sequence[Frame]) -> Scores:
+    def score(
+        self, frames: Sequence[Frame], *, color_order: Literal["rgb", "bgr"] | None = None
+    ) -> Scores:
         """Score frames of any sizes, each (H, W) or (H, W, 3) uint8.
+
+        Args:
+            frames: at least one.
+            color_order: of these frames, where it is not that of ``preprocessing``.
 
         Raises:
             DataError: if a frame's type or shape does not fit.
@@ -72,7 +79,7 @@ class Pipeline:
         for frame in frames:
             check_frame(frame)
         start = time.perf_counter()
-        batch = to_batch(frames, self.preprocessing)
+        batch = to_batch(frames, self.preprocessing, color_order=color_order)
         preprocessed = time.perf_counter()
         features = self.backend.run(batch)
         ran = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +64,16 @@ def input_size(settings: Preprocessing) -> tuple[int, int]:
     return settings.resize
 
 
-def to_batch(frames: Sequence[Frame], settings: Preprocessing) -> NDArray[np.float32]:
-    """Frames of any sizes, each (H, W) or (H, W, 3) uint8, as the input (N, 3, H', W') float32."""
+def to_batch(
+    frames: Sequence[Frame],
+    settings: Preprocessing,
+    *,
+    color_order: Literal["rgb", "bgr"] | None = None,
+) -> NDArray[np.float32]:
+    """Frames of any sizes, each (H, W) or (H, W, 3) uint8, as the input (N, 3, H', W') float32.
+
+    ``color_order`` overrides that of the settings.
+    """
     batch = np.empty((len(frames), 3, *input_size(settings)), np.float32)
     for n, frame in enumerate(frames):
         preprocess(
@@ -73,7 +82,7 @@ def to_batch(frames: Sequence[Frame], settings: Preprocessing) -> NDArray[np.flo
             crop=settings.crop,
             mean=settings.mean,
             std=settings.std,
-            color_order=settings.color_order,
+            color_order=color_order or settings.color_order,
             out=batch[n : n + 1],
         )
     return batch

@@ -8,14 +8,14 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
-from pyad_edge.calibration import Threshold, p_value, threshold_for
-from pyad_edge.decision import find_regions, fixed_threshold, map_rate
+from pyad_edge.calibration import Threshold, fixed_threshold, p_value, threshold_for
+from pyad_edge.decision import find_regions, map_rate
 from pyad_edge.engine import Engine, read_engine
 from pyad_edge.errors import EngineError, SettingError
 from pyad_edge.heads.memory_bank import MemoryBankHead
@@ -50,6 +50,7 @@ class Runtime:
             process, with :func:`pyad_edge.ops.set_num_threads`.
         false_reject: target rate of normal parts that are rejected; none: the engine's own.
         threshold: a fixed score threshold instead.
+        color_order: of the frames that will come, ``rgb`` or ``bgr`` (OpenCV's); none: the engine's own.
 
     Raises:
         EngineError: if the file is damaged, foreign, too new, or its golden scores drift.
@@ -65,11 +66,15 @@ class Runtime:
         threads: int | None = None,
         false_reject: float | None = None,
         threshold: float | None = None,
+        color_order: Literal["rgb", "bgr"] | None = None,
     ) -> None:
         if backend != "onnxruntime":
             raise SettingError(
                 f"[Runtime] unknown backend '{backend}'. This version has: onnxruntime."
             )
+        if color_order not in (None, "rgb", "bgr"):
+            raise SettingError(f"[Runtime] expected color_order 'rgb' or 'bgr', got {color_order!r}.")
+        self._color_order = color_order
         self.engine = engine if isinstance(engine, Engine) else read_engine(engine)
         self._pipeline = build_pipeline(self.engine, threads=threads)
         tensors = self.engine.tensors
@@ -86,7 +91,7 @@ class Runtime:
         """Inspect one frame.
 
         Args:
-            frame: (H, W, 3) in the engine's colour order (RGB unless told otherwise) or (H, W) mono,
+            frame: (H, W, 3) in the runtime's colour order (RGB unless told otherwise) or (H, W) mono,
                 uint8, any strides, any size of at least 8 pixels; it is resized as the training
                 pictures were.
 
@@ -96,7 +101,7 @@ class Runtime:
         """
         start = time.perf_counter()
         limits = self._limits
-        scores = self._pipeline.score([frame])
+        scores = self._pipeline.score([frame], color_order=self._color_order)
         return self._result(frame, scores, 0, limits, start, 1)
 
     def infer_batch(self, frames: Sequence[Frame]) -> list[Result]:
@@ -108,7 +113,7 @@ class Runtime:
             return []
         start = time.perf_counter()
         limits = self._limits
-        scores = self._pipeline.score(frames)
+        scores = self._pipeline.score(frames, color_order=self._color_order)
         return [
             self._result(frame, scores, n, limits, start, len(frames))
             for n, frame in enumerate(frames)
@@ -138,9 +143,8 @@ class Runtime:
         if false_reject is not None:
             limit = threshold_for(scores, false_reject)
         else:
-            assert value is not None
-            limit = fixed_threshold(scores, value)
-        rate = map_rate(scores, limit)
+            limit = fixed_threshold(cast(float, value), scores)
+        rate = map_rate(limit)
         maxima = self.engine.tensors["calibration/map_maxima"]
         with self._lock:
             self._limits = _Limits(limit, threshold_for(maxima, rate).value)
@@ -162,6 +166,7 @@ class Runtime:
             "backbone": manifest.backbone.name,
             "backend": self._pipeline.backend.info,
             "kernels": {"device": "cpu", "level": cpu_level(), "threads": num_threads()},
+            "color_order": self._color_order or manifest.preprocessing.color_order,
             "input_size": list(self._pipeline.input_size),
             "threshold": self.threshold.statement(),
             "golden_drift": self._golden_drift,

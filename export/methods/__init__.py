@@ -1,0 +1,1 @@
+"""The methods: one folder each, with its README, settings, fit and export."""

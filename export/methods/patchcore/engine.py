@@ -1,0 +1,126 @@
+"""Export a fitted and calibrated PatchCore model as an engine file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyad_edge.engine_manifest import (
+    AnomalyMap,
+    CreatedWith,
+    Golden,
+    ManifestDraft,
+    Network,
+    ThresholdPolicy,
+    Training,
+)
+from pyad_edge.engine_manifest import Backbone as BackboneRecord
+from pyad_edge.export.engine_writer import write_engine
+from pyad_edge.export.methods.patchcore.fit import Calibration, PatchCoreModel
+from pyad_edge.images import read_image
+from pyad_edge.pipeline import Pipeline
+
+__all__ = ["export_engine", "golden_frames"]
+
+# The backbone's own differences between machines are about 1e-5; a wrong pre-processing or a broken
+# instruction set shifts scores by far more than this.
+GOLDEN_TOLERANCE = 1e-3
+GOLDEN_SIDE = 256
+
+MEANINGS = {
+    "reweighted": (
+        "Largest Euclidean distance of a patch to its nearest normal patch, re-weighted by eq. 7 of "
+        "Roth et al. 2022"
+    ),
+    "maximum": "Largest squared Euclidean distance of a patch to its nearest normal patch",
+}
+
+
+def golden_frames(paths: Sequence[Path]) -> NDArray[np.uint8]:
+    """Small frames for the self-test at open, (2, H, W, 3) uint8.
+
+    One is the centre of a normal picture at its own resolution, one is noise, which scores high.
+    """
+    picture = read_image(paths[0])
+    H, W = (min(side, GOLDEN_SIDE) for side in picture.shape[:2])
+    top, left = (picture.shape[0] - H) // 2, (picture.shape[1] - W) // 2
+    noise = np.random.default_rng(0).integers(0, 256, (H, W, 3), dtype=np.uint8)
+    return np.stack((picture[top : top + H, left : left + W], noise))
+
+
+def export_engine(
+    path: str | os.PathLike[str],
+    model: PatchCoreModel,
+    pipeline: Pipeline,
+    calibration: Calibration,
+    *,
+    golden: NDArray[np.uint8],
+    fingerprint: str,
+) -> Path:
+    """Write the engine file, atomically.
+
+    Args:
+        path: of the new file.
+        model, pipeline, calibration: from fit, ``model.pipeline()`` and calibrate.
+        golden: (G, H, W, 3) uint8 frames that are scored now, and again at every open.
+        fingerprint: SHA-256 of the training pictures.
+
+    Raises:
+        ResourceError: if the disk is full.
+        SettingError: if the folder does not exist or may not be written.
+    """
+    settings, backbone = model.settings, model.backbone
+    golden_scores = [float(pipeline.score([frame]).patches.image[0]) for frame in golden]
+    draft = ManifestDraft(
+        method="patchcore",
+        created_with=CreatedWith(
+            pyad_edge=version("pyad_edge"),
+            numpy=version("numpy"),
+            onnxruntime=str(pipeline.backend.info["version"]),
+        ),
+        backbone=BackboneRecord(
+            name=backbone.name,
+            weights_sha256=backbone.weights_sha256,
+            onnx_sha256=backbone.onnx_sha256,
+            outputs=backbone.layers,
+        ),
+        preprocessing=model.preprocessing,
+        network=Network(input_size=pipeline.input_size, grid=model.grid),
+        head=model.head,
+        anomaly_map=AnomalyMap(sigma=settings.sigma),
+        score_meaning=MEANINGS[settings.scoring],
+        threshold=ThresholdPolicy(false_reject=settings.false_reject),
+        training=Training(
+            pictures=len(model.pictures),
+            calibration_pictures=len(calibration.scores),
+            fingerprint=fingerprint,
+            seed=settings.seed,
+            coreset_ratio=settings.coreset,
+            settings={
+                "holdout": settings.holdout,
+                "projection_dim": settings.projection_dim,
+            },
+        ),
+        golden=Golden(tolerance=GOLDEN_TOLERANCE),
+    )
+    names = json.dumps(list(model.pictures), ensure_ascii=False, separators=(",", ":"))
+    return write_engine(
+        path,
+        manifest=draft,
+        tensors={
+            "network/onnx": np.frombuffer(backbone.model, np.uint8),
+            "bank/features": model.bank,
+            "bank/sources": model.sources,
+            "bank/pictures": np.frombuffer(names.encode("utf-8", "surrogateescape"), np.uint8),
+            "calibration/scores": calibration.scores,
+            "calibration/map_maxima": calibration.map_maxima,
+            "golden/frames": golden,
+            "golden/scores": np.array(golden_scores, np.float32),
+        },
+    )

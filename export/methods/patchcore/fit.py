@@ -1,0 +1,213 @@
+"""Fit PatchCore: pictures of good parts to a memory bank, then calibrate it on others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
+from pyad_edge.engine_manifest import Aggregation, MemoryBankHead, Preprocessing
+from pyad_edge.errors import DataError, SettingError
+from pyad_edge.export.backbones import Backbone
+from pyad_edge.export.memory import memory_limit
+from pyad_edge.export.methods.patchcore.extract import (
+    Extractor,
+    MemoryPlan,
+    Progress,
+    plan_memory,
+    project_all,
+    rows_of,
+)
+from pyad_edge.export.methods.patchcore.settings import PatchCoreSettings
+from pyad_edge.heads.memory_bank import MemoryBankHead as Head
+from pyad_edge.images import read_image
+from pyad_edge.ops import greedy_coreset, random_projection, start_distances
+from pyad_edge.pipeline import Pipeline
+
+__all__ = ["Calibration", "PatchCoreModel", "calibrate", "fit", "silent"]
+
+Array = NDArray[np.float32]
+
+
+def silent(stage: str, done: int, of: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, eq=False)
+class PatchCoreModel:
+    """A fitted model, complete but for its calibration.
+
+    Attributes:
+        settings, backbone: what it was fitted with.
+        preprocessing, head: the same, in the engine's words.
+        grid: (h, w) patches of a picture.
+        bank: (M, D) float32.
+        sources: (M, 3) int32: picture, row and column of each bank row.
+        pictures: names that ``sources`` refers to.
+        plan: memory that the fit was allowed.
+    """
+
+    settings: PatchCoreSettings
+    backbone: Backbone
+    preprocessing: Preprocessing
+    head: MemoryBankHead
+    grid: tuple[int, int]
+    bank: Array
+    sources: NDArray[np.int32]
+    pictures: tuple[str, ...]
+    plan: MemoryPlan
+
+    def pipeline(self, *, threads: int | None = None) -> Pipeline:
+        """The pipeline that the exported engine will run."""
+        return Pipeline(
+            preprocessing=self.preprocessing,
+            backend=_backend(self.backbone, threads),
+            head=Head(self.bank, self.head),
+            sigma=self.settings.sigma,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Scores of normal pictures outside the bank, each ascending.
+
+    Attributes:
+        scores: (n,) float32 picture scores.
+        map_maxima: (n,) float32 largest value of each anomaly map.
+    """
+
+    scores: Array
+    map_maxima: Array
+
+
+def fit(
+    paths: Sequence[Path],
+    backbone: Backbone,
+    settings: PatchCoreSettings,
+    *,
+    names: Sequence[str] | None = None,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> PatchCoreModel:
+    """Build the memory bank from pictures of good parts.
+
+    Args:
+        paths: pictures, all of which enter (hold some out before, for :func:`calibrate`).
+        backbone: see ``resolve_backbone``.
+        settings: see there.
+        names: of the pictures, as results will show them; none: the files' names.
+        threads: of the backbone.
+        progress: called with (stage, done, of); stages features, coreset, bank.
+
+    Raises:
+        DataError: if a picture cannot be read.
+        SettingError: if the settings leave no bank.
+        BackendError: if the backbone fails.
+        ResourceError: if the memory limit will not do; nothing was started then.
+    """
+    if not paths:
+        raise DataError("[patchcore] there are no pictures to fit on.")
+    if backbone.color_order != "rgb":
+        raise SettingError(
+            f"[patchcore] the backbone {backbone.name} wants {backbone.color_order.upper()} input. "
+            "Export it with its first convolution's channels reversed, so that it takes RGB."
+        )
+    preprocessing = Preprocessing(
+        resize=settings.resize,
+        crop=settings.crop,
+        mean=backbone.mean,
+        std=backbone.std,
+        color_order="rgb",
+    )
+    head = _head(backbone, settings)
+    extract = Extractor(preprocessing, _backend(backbone, threads), head)
+    probe = extract(paths[0])
+    h, w, D = probe.shape
+    patches, N = h * w, h * w * len(paths)
+    M = max(1, int(N * settings.coreset))
+    if settings.scoring == "reweighted" and M < settings.neighbors:
+        raise SettingError(
+            f"[patchcore] a coreset of {settings.coreset:g} of {N:,} patches has {M} rows, fewer than "
+            f"the {settings.neighbors} neighbours of the re-weighting. Use more pictures, a larger "
+            "--coreset, or --scoring maximum."
+        )
+    P = settings.projection_dim
+    plan = plan_memory(N=N, D=D, P=P, M=M, limit=memory_limit(settings.memory_limit))
+    if M == N:
+        selected, kept = np.arange(N), []
+    else:
+        matrix = random_projection(D, out_dim=P, seed=settings.seed)
+        projected, kept = project_all(
+            paths, extract, matrix, patches=patches, keep=plan.keep_features, progress=progress
+        )
+        selected = greedy_coreset(
+            projected,
+            count=M,
+            initial=start_distances(projected, seed=settings.seed),
+            progress=lambda made: progress("coreset", made, M),
+        )
+        del projected
+    bank = rows_of(selected, paths, extract, patches=patches, kept=kept, progress=progress)
+    pictures, positions = np.divmod(selected, patches)
+    sources = np.stack((pictures, *np.divmod(positions, w)), axis=1).astype(np.int32)
+    return PatchCoreModel(
+        settings=settings,
+        backbone=backbone,
+        preprocessing=preprocessing,
+        head=head,
+        grid=(h, w),
+        bank=bank,
+        sources=sources,
+        pictures=tuple(names) if names is not None else tuple(path.name for path in paths),
+        plan=plan,
+    )
+
+
+def calibrate(
+    pipeline: Pipeline, paths: Sequence[Path], *, progress: Progress = silent
+) -> Calibration:
+    """Score normal pictures that the bank has not seen, one by one, just as the runtime will.
+
+    Raises:
+        DataError: if there are fewer than two, or one cannot be read.
+        BackendError: if the network fails on one.
+    """
+    if len(paths) < 2:
+        raise DataError(
+            f"[calibrate] a threshold needs at least 2 normal pictures outside the memory bank, got "
+            f"{len(paths)}. Use a larger --holdout, or --calibration-data DIR."
+        )
+    scores: dict[str, list[float]] = {"image": [], "map": []}
+    for index, path in enumerate(paths):
+        result = pipeline.score([read_image(path)])
+        scores["image"].append(float(result.patches.image[0]))
+        scores["map"].append(float(result.map_maxima[0]))
+        progress("calibration", index + 1, len(paths))
+    return Calibration(
+        np.sort(np.array(scores["image"], np.float32)), np.sort(np.array(scores["map"], np.float32))
+    )
+
+
+def _head(backbone: Backbone, settings: PatchCoreSettings) -> MemoryBankHead:
+    official = settings.aggregation == "official"
+    dim = min(sum(backbone.channels), 1024)
+    values: dict[str, Any] = {
+        "variant": settings.aggregation,
+        "pre_dim": (settings.pre_dim or dim) if official else None,
+        "target_dim": (settings.target_dim or dim) if official else None,
+    }
+    return MemoryBankHead(
+        type="memory_bank",
+        aggregation=Aggregation(**values),
+        scoring=settings.scoring,
+        neighbors=settings.neighbors,
+    )
+
+
+def _backend(backbone: Backbone, threads: int | None) -> OnnxRuntimeBackend:
+    return OnnxRuntimeBackend(backbone.model, outputs=backbone.layers, threads=threads)

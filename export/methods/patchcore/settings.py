@@ -1,0 +1,84 @@
+"""Settings of a PatchCore fit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pyad_edge.errors import SettingError
+
+__all__ = ["PatchCoreSettings", "make_settings"]
+
+Side = Annotated[int, Field(ge=32, le=4096)]
+
+
+class PatchCoreSettings(BaseModel):
+    """What a fit needs to know besides the pictures and the backbone.
+
+    Attributes:
+        resize: (height, width) that every picture is resized to, or the shorter side (with a crop).
+        crop: centre crop (height, width) after resizing, or None.
+        aggregation: ``official`` (paper and official code) or ``average`` (plain 3x3 mean, channels
+            concatenated).
+        pre_dim, target_dim: dimensions of the official embedding; None: the sum of the levels'
+            channels, at most 1024.
+        coreset: share of all patches kept, 0 < ratio <= 1 (1: no selection).
+        scoring: ``reweighted`` (paper, eq. 7) or ``maximum`` (official code: squared distance).
+        neighbors: b of eq. 7. The paper does not give it; 9 is what public code uses.
+        sigma: of the map's Gaussian, in pixels of the network's input.
+        holdout: share of the good pictures kept out of the bank, for calibration.
+        false_reject: target rate of rejected normal parts.
+        seed: of the hold-out, the projection and the coreset's start.
+        projection_dim: dimensions in which the coreset is selected.
+        memory_limit: bytes the fit may use, or None for 60 % of what is free.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    resize: tuple[Side, Side] | Side = (256, 256)
+    crop: tuple[Side, Side] | None = None
+    aggregation: Literal["official", "average"] = "official"
+    pre_dim: Annotated[int, Field(ge=1, le=16384)] | None = None
+    target_dim: Annotated[int, Field(ge=1, le=16384)] | None = None
+    coreset: Annotated[float, Field(gt=0, le=1)] = 0.01
+    scoring: Literal["reweighted", "maximum"] = "reweighted"
+    neighbors: Annotated[int, Field(ge=2, le=1024)] = 9
+    sigma: Annotated[float, Field(ge=0, le=256)] = 4.0
+    holdout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    false_reject: Annotated[float, Field(gt=0, le=0.5)] = 0.001
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    projection_dim: Annotated[int, Field(ge=1, le=4096)] = 128
+    memory_limit: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> PatchCoreSettings:
+        if isinstance(self.resize, int) and self.crop is None:
+            raise ValueError("a single resize side needs a crop, so that all pictures have one size")
+        sides = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
+        if self.crop is not None and (self.crop[0] > sides[0] or self.crop[1] > sides[1]):
+            raise ValueError(f"the crop {self.crop} is larger than the resized picture {self.resize}")
+        if self.aggregation == "average" and (self.pre_dim or self.target_dim):
+            raise ValueError("'average' has no dimensions to choose; drop pre_dim and target_dim")
+        return self
+
+
+def make_settings(**values: object) -> PatchCoreSettings:
+    """Settings from plain values, with errors as sentences.
+
+    Raises:
+        SettingError: names every value that cannot be used.
+    """
+    try:
+        return PatchCoreSettings(**values)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(str(part) for part in fault['loc'][:1]) or 'settings'}: "
+            f"{fault['msg']} (got {fault['input']!r})"
+            if fault["loc"]
+            else fault["msg"].removeprefix("Value error, ")
+            for fault in error.errors()
+        ]
+        raise SettingError(
+            f"[patchcore] settings that cannot be used: {'; '.join(faults)}."
+        ) from None

@@ -1,0 +1,159 @@
+"""The manifest of an engine file: everything about an engine that is not a tensor.
+
+The models are strict and closed: a missing, misspelt or mistyped field is refused, never filled in.
+``docs/engine-format.md`` explains the fields.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "FORMAT_NAME",
+    "FORMAT_VERSION",
+    "Aggregation",
+    "AnomalyMap",
+    "Backbone",
+    "CreatedWith",
+    "Golden",
+    "Manifest",
+    "ManifestDraft",
+    "MemoryBankHead",
+    "Network",
+    "Preprocessing",
+    "TensorEntry",
+    "ThresholdPolicy",
+    "Training",
+]
+
+FORMAT_NAME = "pyad_edge engine"
+FORMAT_VERSION = 1
+
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=2000)]
+Side: TypeAlias = Annotated[int, Field(ge=1, le=16384)]
+Size: TypeAlias = tuple[Side, Side]  # (height, width)
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
+Scalar: TypeAlias = bool | int | float | str | None
+TensorName: TypeAlias = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_]*(/[a-z0-9_]+)*$", max_length=100)
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class CreatedWith(_Model):
+    """Versions of the packages that wrote the file."""
+
+    pyad_edge: Text
+    numpy: Text
+    onnxruntime: Text
+
+
+class Backbone(_Model):
+    """The network and where it comes from."""
+
+    name: Text
+    weights_sha256: Sha256 | None  # None: the ONNX file came without a record of its weights
+    onnx_sha256: Sha256  # of the tensor network/onnx
+    outputs: Annotated[tuple[Text, ...], Field(min_length=1, max_length=16)]
+
+
+class Preprocessing(_Model):
+    """Arguments of the ``preprocess`` kernel."""
+
+    resize: Size | Side  # (height, width), or the shorter side
+    crop: Size | None
+    mean: tuple[float, float, float]  # RGB, on the 0..1 scale
+    std: tuple[Positive, Positive, Positive]
+    color_order: Literal["rgb", "bgr"]  # of the frames that come in
+
+
+class Network(_Model):
+    """Sizes that the network fixes."""
+
+    input_size: Size  # after resize and crop
+    grid: Size  # patches per picture
+
+
+class Aggregation(_Model):
+    """Arguments of the ``patch_aggregation`` kernel."""
+
+    variant: Literal["official", "average"]
+    pre_dim: Count | None
+    target_dim: Count | None
+
+
+class MemoryBankHead(_Model):
+    """How distances to the memory bank become patch scores."""
+
+    type: Literal["memory_bank"]
+    aggregation: Aggregation
+    scoring: Literal["reweighted", "maximum"]
+    neighbors: Count
+
+
+class AnomalyMap(_Model):
+    """Arguments of the ``anomaly_map`` kernel."""
+
+    sigma: Annotated[float, Field(ge=0, le=256)]  # pixels of the network's input
+
+
+class ThresholdPolicy(_Model):
+    """The rate of normal parts that may be rejected; the value follows from the scores."""
+
+    false_reject: Annotated[float, Field(gt=0, le=0.5)]
+
+
+class Training(_Model):
+    """What the engine was fitted on, and how."""
+
+    pictures: Count  # behind the bank
+    calibration_pictures: Annotated[int, Field(ge=2)]  # held out of the bank
+    fingerprint: Text  # of the training pictures
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    coreset_ratio: Annotated[float, Field(gt=0, le=1)]
+    settings: dict[str, Scalar]
+
+
+class Golden(_Model):
+    """How far a golden score may drift, relative to the stored one."""
+
+    tolerance: Annotated[float, Field(ge=0, lt=1)]
+
+
+class TensorEntry(_Model):
+    """One tensor of the file."""
+
+    dtype: Literal["uint8", "int32", "int64", "float32", "float64"]
+    shape: Annotated[tuple[Count, ...], Field(min_length=1, max_length=8)]
+    sha256: Sha256  # of its bytes: little-endian, row-major
+
+
+class ManifestDraft(_Model):
+    """A manifest before its tensors are known: what a method's export fills in."""
+
+    method: Literal["patchcore"]
+    created_with: CreatedWith
+    backbone: Backbone
+    preprocessing: Preprocessing
+    network: Network
+    head: MemoryBankHead
+    anomaly_map: AnomalyMap
+    score_meaning: Text
+    threshold: ThresholdPolicy
+    training: Training
+    golden: Golden
+
+
+class Manifest(ManifestDraft):
+    """The whole manifest, as the file holds it."""
+
+    format: Literal["pyad_edge engine"]
+    format_version: Literal[1]
+    tensors: dict[TensorName, TensorEntry]

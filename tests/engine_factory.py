@@ -1,0 +1,115 @@
+"""Small valid engines for tests, and tools to take their bytes apart and put them together wrongly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyad_edge.engine_format import canonical_json, encode_names
+from pyad_edge.engine_manifest import (
+    Aggregation,
+    AnomalyMap,
+    Backbone,
+    CreatedWith,
+    Golden,
+    ManifestDraft,
+    MemoryBankHead,
+    Network,
+    Preprocessing,
+    ThresholdPolicy,
+    Training,
+)
+from pyad_edge.export.engine_writer import assemble
+
+Tensors = dict[str, NDArray[Any]]
+
+
+def small_engine(
+    *, seed: int = 0, rows: int = 5, pictures: int = 3, calibration: int = 7, onnx: bytes = b"ONNX"
+) -> tuple[ManifestDraft, Tensors]:
+    """A PatchCore engine of 8 dimensions on a 4 x 4 grid; its ``onnx`` need not be a real model."""
+    rng = np.random.default_rng(seed)
+    scores = np.sort(rng.gamma(4, size=calibration)).astype(np.float32)
+    sources = np.stack([rng.integers(0, n, rows, dtype=np.int32) for n in (pictures, 4, 4)], axis=1)
+    tensors: Tensors = {
+        "network/onnx": np.frombuffer(onnx, np.uint8),
+        "bank/features": rng.standard_normal((rows, 8), dtype=np.float32),
+        "bank/sources": sources,
+        "bank/pictures": encode_names(f"good/{i:03}.png" for i in range(pictures)),
+        "calibration/scores": scores,
+        "calibration/map_maxima": scores * np.float32(0.5),
+        "golden/frames": rng.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8),
+        "golden/scores": rng.gamma(4, size=2).astype(np.float32),
+    }
+    draft = ManifestDraft(
+        method="patchcore",
+        created_with=CreatedWith(pyad_edge="0.1.0", numpy="2.0.0", onnxruntime="1.20.0"),
+        backbone=Backbone(
+            name="tiny",
+            weights_sha256=None,
+            onnx_sha256=hashlib.sha256(onnx).hexdigest(),
+            outputs=("layer2", "layer3"),
+        ),
+        preprocessing=Preprocessing(
+            resize=(36, 36),
+            crop=(32, 32),
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            color_order="rgb",
+        ),
+        network=Network(input_size=(32, 32), grid=(4, 4)),
+        head=MemoryBankHead(
+            type="memory_bank",
+            aggregation=Aggregation(variant="official", pre_dim=8, target_dim=8),
+            scoring="reweighted",
+            neighbors=3,
+        ),
+        anomaly_map=AnomalyMap(sigma=4.0),
+        score_meaning="Euclidean distance to the nearest normal patch, re-weighted",
+        threshold=ThresholdPolicy(false_reject=0.01),
+        training=Training(
+            pictures=pictures,
+            calibration_pictures=calibration,
+            fingerprint=f"sha256:{seed:064x}",
+            seed=seed,
+            coreset_ratio=0.1,
+            settings={"layers": "2,3", "batch": 4},
+        ),
+        golden=Golden(tolerance=1e-3),
+    )
+    return draft, tensors
+
+
+def engine_bytes(draft: ManifestDraft, tensors: Tensors) -> bytes:
+    """The file that ``write_engine`` writes."""
+    return b"".join(assemble(manifest=draft, tensors=tensors))
+
+
+def take_apart(data: bytes) -> tuple[dict[str, Any], dict[str, Any], bytes]:
+    """Header table without metadata, manifest, and tensor bytes of an engine file."""
+    (length,) = struct.unpack("<Q", data[:8])
+    table = json.loads(data[8 : 8 + length])
+    manifest = json.loads(table.pop("__metadata__")["pyad_edge"])
+    return table, manifest, data[8 + length :]
+
+
+def put_together(
+    table: dict[str, Any], manifest: dict[str, Any] | str, body: bytes, *, sha256: str | None = None
+) -> bytes:
+    """An engine file with a correct manifest hash (unless given) and whatever else is wrong."""
+    text = manifest if isinstance(manifest, str) else canonical_json(manifest)
+    digest = hashlib.sha256(text.encode()).hexdigest() if sha256 is None else sha256
+    metadata = {"pyad_edge": text, "pyad_edge_sha256": digest}
+    return with_header(canonical_json({"__metadata__": metadata, **table}), body)
+
+
+def with_header(text: str, body: bytes) -> bytes:
+    """Length, header text padded to 64 bytes, tensors."""
+    header = text.encode()
+    header += b" " * (-(8 + len(header)) % 64)
+    return struct.pack("<Q", len(header)) + header + body

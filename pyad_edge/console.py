@@ -1,0 +1,79 @@
+"""What every command shares: results on stdout, everything else on stderr, documented exit codes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from typing import Any
+
+import click
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from pyad_edge.errors import PyadError, ResourceError
+
+__all__ = ["EXIT_CODES", "EXIT_FAULTS", "EXIT_INTERRUPTED", "err", "out", "print_json", "run_app"]
+
+EXIT_FAULTS = 7
+EXIT_INTERRUPTED = 130
+EXIT_CODES = {
+    0: "done",
+    1: "a fault of pyad_edge itself; please report it",
+    2: "an option or argument that cannot be used",
+    3: "pictures or folders that cannot be used",
+    4: "an engine file that is damaged, foreign, too new, or drifts from its golden scores",
+    5: "a backbone or inference backend that cannot do what was asked",
+    6: "not enough memory or disk",
+    EXIT_FAULTS: "run: the stream ended, but some frames have no verdict (FAULT)",
+    EXIT_INTERRUPTED: "stopped with Ctrl-C",
+}
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True)
+
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Write JSON to stdout, flushed, without colour or wrapping; NaN is refused."""
+    sys.stdout.write(json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def run_app(app: typer.Typer) -> int:
+    """Run a command line; every expected failure becomes a sentence on stderr and an exit code."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(prog_name="pyad-edge", standalone_mode=False)
+        return int(code) if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return error.exit_code
+    except PyadError as error:
+        return _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        err.print("\n[yellow]Stopped.[/] No file was left half-written.")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (run ... | head). Python would complain again when it flushes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return _fail(
+            "The memory of this machine is used up. Close other programs, or use fewer or smaller "
+            "pictures.",
+            ResourceError.exit_code,
+        )
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        return _fail(f"The disk is full{where}. Free some space and try again.", ResourceError.exit_code)
+
+
+def _fail(sentence: str, code: int) -> int:
+    err.print(f"[bold red]Error:[/] {escape(sentence)}", soft_wrap=True)
+    return code

@@ -1,0 +1,100 @@
+"""What this machine can run, and why something is not available."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+import numpy as np
+
+from pyad_edge.ops import available_cpu_levels, cpu_level, nearest_neighbors, num_threads
+from pyad_edge.ops.cuda import why_unavailable
+from pyad_edge.reference.nearest_neighbors import nearest_neighbors as plain_nearest_neighbors
+
+__all__ = ["Finding", "examine"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination."""
+
+    name: str
+    state: Literal["ok", "missing", "broken"]
+    detail: str
+
+
+# package: (distribution, extra, what it is for)
+_OPTIONAL = {
+    "torch": ("torch", "train", "training and exporting backbones"),
+    "timm": ("timm", "train", "exporting backbones"),
+    "onnx": ("onnx", "train", "exporting backbones"),
+    "cupy": ("cupy-cuda13x", "gpu", "frames in GPU memory"),
+    "tensorrt": ("tensorrt", "tensorrt", "TensorRT engines"),
+    "openvino": ("openvino", "openvino", "Intel CPUs and GPUs"),
+}
+
+
+def examine() -> list[Finding]:
+    """Look at everything; nothing heavy is imported and nothing is changed."""
+    checks: list[Callable[[], Finding]] = [_package, _kernels, _self_test, _onnxruntime, _cuda]
+    findings = []
+    for check in checks:
+        try:
+            findings.append(check())
+        except Exception as error:  # a doctor reports, whatever is wrong
+            findings.append(Finding(check.__name__.strip("_"), "broken", f"{type(error).__name__}: {error}"))
+    return findings + [_optional(name) for name in _OPTIONAL]
+
+
+def _package() -> Finding:
+    detail = f"{version('pyad_edge')}, Python {platform.python_version()}, {sys.platform} {platform.machine()}"
+    return Finding("pyad_edge", "ok", detail)
+
+
+def _kernels() -> Finding:
+    levels = ", ".join(available_cpu_levels())
+    return Finding("cpu kernels", "ok", f"level {cpu_level()} (of {levels}), {num_threads()} threads")
+
+
+def _self_test() -> Finding:
+    rng = np.random.default_rng(0)
+    queries = rng.random((37, 70), np.float32)
+    bank = rng.random((65, 70), np.float32)
+    ours, expected = nearest_neighbors(queries, bank), plain_nearest_neighbors(queries, bank)
+    equal = all(a.tobytes() == b.tobytes() for a, b in zip(ours, expected, strict=True))
+    if equal:
+        return Finding("self-test", "ok", "nearest_neighbors agrees with its reference to the last bit")
+    return Finding(
+        "self-test",
+        "broken",
+        "nearest_neighbors differs from its reference. Try PYAD_CPU_LEVEL=portable, and report this.",
+    )
+
+
+def _onnxruntime() -> Finding:
+    import onnxruntime
+
+    providers = ", ".join(onnxruntime.get_available_providers())
+    return Finding("onnxruntime", "ok", f"{onnxruntime.__version__}; providers {providers}; used: CPU")
+
+
+def _cuda() -> Finding:
+    reason = why_unavailable()
+    if reason is None:
+        return Finding("cuda kernels", "ok", "a CUDA device answers")
+    return Finding("cuda kernels", "missing", reason)
+
+
+def _optional(name: str) -> Finding:
+    distribution, extra, purpose = _OPTIONAL[name]
+    if importlib.util.find_spec(name) is None:
+        return Finding(name, "missing", f"for {purpose}: pip install 'pyad_edge[{extra}]'")
+    try:
+        return Finding(name, "ok", version(distribution))
+    except PackageNotFoundError:
+        return Finding(name, "ok", "version unknown")

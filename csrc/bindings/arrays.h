@@ -10,12 +10,13 @@ namespace pyad::bindings {
 
 namespace py = pybind11;
 
-// C-contiguous arrays of exactly this type. The Python faces in pyad_edge/ops convert and explain; a
-// binding that is called with anything else raises TypeError and never converts.
+// C-contiguous arrays of exactly this type. The Python faces in pyad_edge/ops convert and explain;
+// a binding that is called with anything else raises TypeError and never converts.
 template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
 void register_threads(py::module_& m);
+void register_banded(py::module_& m);
 void register_nearest_neighbors(py::module_& m);
 void register_greedy_coreset(py::module_& m);
 void register_preprocess(py::module_& m);

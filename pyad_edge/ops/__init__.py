@@ -1,0 +1,38 @@
+"""The kernels: exact, threaded, the same bits on every instruction set. NumPy arrays in and out."""
+
+from pyad_edge.ops.anomaly_map import anomaly_map
+from pyad_edge.ops.greedy_coreset import (
+    greedy_coreset,
+    project,
+    random_projection,
+    start_distances,
+)
+from pyad_edge.ops.nearest_neighbors import MemoryBank, nearest_neighbors
+from pyad_edge.ops.patch_aggregation import AggregationPlan, output_dim, patch_aggregation
+from pyad_edge.ops.preprocess import preprocess
+from pyad_edge.ops.threads import (
+    available_cpu_levels,
+    cpu_level,
+    num_threads,
+    set_cpu_level,
+    set_num_threads,
+)
+
+__all__ = [
+    "AggregationPlan",
+    "MemoryBank",
+    "anomaly_map",
+    "available_cpu_levels",
+    "cpu_level",
+    "greedy_coreset",
+    "nearest_neighbors",
+    "num_threads",
+    "output_dim",
+    "patch_aggregation",
+    "preprocess",
+    "project",
+    "random_projection",
+    "set_cpu_level",
+    "set_num_threads",
+    "start_distances",
+]

@@ -1,0 +1,59 @@
+#include "pyad/anomaly_map.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "pyad/parallel.h"
+#include "weighted_sum.h"
+
+namespace pyad {
+namespace {
+
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
+void widen(const float* __restrict scores, const Banded& columns, float* __restrict wide) {
+    for (int64_t x = 0; x < columns.rows; ++x) {
+        const float* weights = columns.row(x);
+        const float* source = scores + columns.start[x];
+        float sum = 0.0f;
+        for (int64_t t = 0; t < columns.count[x]; ++t) sum += weights[t] * source[t];
+        wide[x] = sum;
+    }
+}
+
+// Sixteen running maxima, so that the compiler needs not reorder comparisons to vectorise them.
+float maximum(const float* __restrict row, int64_t n) {
+    float best[kRun];
+    for (int64_t l = 0; l < kRun; ++l) best[l] = kLowest;
+    int64_t i = 0;
+    for (; i + kRun <= n; i += kRun)
+        for (int64_t l = 0; l < kRun; ++l) best[l] = row[i + l] > best[l] ? row[i + l] : best[l];
+    for (; i < n; ++i) best[0] = std::max(best[0], row[i]);
+    return *std::max_element(best, best + kRun);
+}
+
+}  // namespace
+
+void anomaly_map(const float* scores, int64_t N, const Banded& rows, const Banded& columns,
+                 float* wide, float* maps, float* maxima) {
+    const int64_t h = rows.columns, w = columns.columns, H = rows.rows, W = columns.rows;
+    parallel_for(N * h, 1 + 32768 / (W * columns.taps), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) widen(scores + i * w, columns, wide + i * W);
+    });
+    std::vector<float> row_maxima(static_cast<size_t>(N * H));
+    parallel_for(N * H, 1 + 131072 / (W * rows.taps), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+            const int64_t n = i / H, y = i % H;
+            const float* source = wide + (n * h + rows.start[y]) * W;
+            weighted_sum<false>(
+                source, [W](int64_t t) { return t * W; }, rows.row(y), rows.count[y], W,
+                maps + i * W);
+            row_maxima[i] = maximum(maps + i * W, W);
+        }
+    });
+    for (int64_t n = 0; n < N; ++n)
+        maxima[n] = *std::max_element(row_maxima.begin() + n * H, row_maxima.begin() + (n + 1) * H);
+}
+
+}  // namespace pyad

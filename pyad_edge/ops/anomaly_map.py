@@ -1,0 +1,67 @@
+"""Patch scores to a smooth map at the network's resolution, and its maximum."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyad_edge.ops import _banded
+from pyad_edge.ops._native import native
+
+__all__ = ["anomaly_map"]
+
+Array = NDArray[np.float32]
+
+
+def anomaly_map(
+    patch_scores: Array, *, size: tuple[int, int], sigma: float = 4.0
+) -> tuple[Array, Array]:
+    """Up-sample patch scores bilinearly and smooth them with a Gaussian.
+
+    Equivalent to ``scipy.ndimage.gaussian_filter(upsampled, sigma, mode="reflect")`` on the map
+    that ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`` gives, each
+    picture on its own. Both are folded into one banded matrix per axis. Source: PatchCore (Roth et al., 2022),
+    section 3.3, sigma as in its official code.
+
+    Args:
+        patch_scores: (N, h, w) float32, finite.
+        size: (H, W) of the map, in pixels.
+        sigma: of the Gaussian, in pixels of the map; 0 leaves the up-sampled map as it is.
+
+    Returns:
+        maps: (N, H, W) float32, in the unit of the scores.
+        maxima: (N,) float32, the largest value of each map.
+
+    Raises:
+        TypeError: if ``patch_scores`` is not float32.
+        ValueError: if a shape, ``size`` or ``sigma`` does not fit, or a score is not finite.
+    """
+    if not isinstance(patch_scores, np.ndarray) or patch_scores.dtype != np.float32:
+        found = getattr(patch_scores, "dtype", type(patch_scores).__name__)
+        raise TypeError(f"[anomaly_map] expected patch_scores as a float32 array, got {found}.")
+    if patch_scores.ndim != 3 or 0 in patch_scores.shape[1:]:
+        raise ValueError(
+            f"[anomaly_map] expected patch_scores of shape (N, h, w), got {patch_scores.shape}. "
+            "Add the batch axis of a single map with scores[None]."
+        )
+    if len(size) != 2 or any(int(side) != side or side < 1 for side in size):
+        raise ValueError(
+            f"[anomaly_map] expected size as (H, W) in whole pixels of at least 1, got {size!r}."
+        )
+    if not (math.isfinite(sigma) and sigma >= 0.0):
+        raise ValueError(f"[anomaly_map] expected sigma of zero or more pixels, got {sigma!r}.")
+    if not native.all_finite(scores := np.ascontiguousarray(patch_scores)):
+        n, y, x = np.argwhere(~np.isfinite(scores))[0]
+        raise ValueError(
+            f"[anomaly_map] expected finite patch_scores, got {scores[n, y, x]} in map {n} at row "
+            f"{y}, column {x}. Something before the map failed; a map of it would hide that."
+        )
+    (N, h, w), (H, W) = scores.shape, (int(size[0]), int(size[1]))
+    maps = np.empty((N, H, W), np.float32)
+    maxima = np.empty(N, np.float32)
+    rows = _banded.upsample_and_smooth(h, H, float(sigma))
+    columns = _banded.upsample_and_smooth(w, W, float(sigma))
+    native.anomaly_map(scores, rows, columns, np.empty((N, h, W), np.float32), maps, maxima)
+    return maps, maxima

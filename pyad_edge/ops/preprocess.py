@@ -1,0 +1,149 @@
+"""Camera pictures to network input: one definition for fitting, calibration and run time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyad_edge.ops import _banded
+from pyad_edge.ops._native import native
+
+__all__ = ["preprocess"]
+
+
+def preprocess(
+    image: NDArray[np.uint8],
+    *,
+    resize: int | tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    crop: tuple[int, int] | None = None,
+    color_order: Literal["rgb", "bgr"] = "rgb",
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """Resize, crop, scale to [0, 1] and normalise pictures.
+
+    The resize is antialiased bilinear, as in Pillow and in torchvision with ``antialias=True``, but
+    without rounding in between; it is within one grey level of both. Only what the crop keeps is
+    computed. The result does not depend on threads, batch size or strides.
+
+    Args:
+        image: uint8, (H, W) or (H, W, 1) mono, (H, W, 3), or a batch (N, H, W, 1 or 3). Any
+            strides; packed rows (also flipped, cropped or with channels reversed) are read in place.
+        resize: (h, w), or the length of the shorter side (the longer is int(side * long / short)).
+        mean: of R, G, B, in units of [0, 1].
+        std: of R, G, B, in units of [0, 1].
+        crop: (height, width) of a centre crop after the resize; its corner is rounded half to even.
+        color_order: order of the channels of ``image``; the result is always RGB.
+        out: C-contiguous float32 (N, 3, h, w) to write into.
+
+    Returns:
+        (N, 3, h, w) float32; mono pictures repeat their channel.
+
+    Raises:
+        TypeError: if ``image`` is not uint8 or ``out`` is not float32.
+        ValueError: if a shape, size, mean, std or colour order does not fit.
+    """
+    frames = _frames(image)
+    size = _resized(frames.shape[1], frames.shape[2], resize)
+    (top, bottom), (left, right) = _cropped(size, crop)
+    scale, offset = _normalization(mean, std)
+    if color_order not in ("rgb", "bgr"):
+        raise ValueError(
+            f"[preprocess] expected color_order 'rgb' or 'bgr', got {color_order!r}. "
+            "OpenCV's cameras deliver 'bgr', Pillow 'rgb'."
+        )
+    shape = (len(frames), 3, bottom - top, right - left)
+    if out is None:
+        out = np.empty(shape, np.float32)
+    else:
+        _check_out(out, shape)
+    if len(frames):
+        rows = _banded.resize_antialiased(frames.shape[1], size[0], top, bottom)
+        columns = _banded.resize_antialiased(frames.shape[2], size[1], left, right)
+        native.preprocess(frames, rows, columns, scale, offset, color_order == "bgr", out)
+    return out
+
+
+def _frames(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same pixels as (N, H, W, C), without a copy."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        found = getattr(image, "dtype", type(image).__name__)
+        raise TypeError(
+            f"[preprocess] expected a picture as a NumPy array of uint8, got {found}. Scale 16-bit "
+            "or float pictures to 0..255 first, the same way while fitting and on the line."
+        )
+    frames = image
+    if image.ndim == 2:
+        frames = image[None, :, :, None]
+    elif image.ndim == 3:
+        frames = image[None]
+    if frames.ndim != 4 or frames.shape[3] not in (1, 3) or 0 in frames.shape[1:]:
+        raise ValueError(
+            "[preprocess] expected a picture of shape (H, W), (H, W, 1) or (H, W, 3), or a batch "
+            f"(N, H, W, 1 or 3), none of it empty, got {image.shape}. Drop an alpha channel with "
+            "image[..., :3]."
+        )
+    return frames
+
+
+def _resized(height: int, width: int, resize: int | tuple[int, int]) -> tuple[int, int]:
+    sides = (resize,) if isinstance(resize, (int, np.integer)) else tuple(resize)
+    if len(sides) not in (1, 2) or any(int(side) != side or side < 1 for side in sides):
+        raise ValueError(
+            "[preprocess] expected resize as (height, width) or as the shorter side, in whole "
+            f"pixels of at least 1, got {resize!r}."
+        )
+    if len(sides) == 2:
+        return int(sides[0]), int(sides[1])
+    shorter = int(sides[0])
+    if width <= height:
+        return int(shorter * height / width), shorter
+    return shorter, int(shorter * width / height)
+
+
+def _cropped(
+    size: tuple[int, int], crop: tuple[int, int] | None
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns of the resized picture that are kept, as half-open ranges."""
+    if crop is None:
+        return (0, size[0]), (0, size[1])
+    sides = tuple(crop)
+    if len(sides) != 2 or any(
+        int(c) != c or not 1 <= c <= s for c, s in zip(sides, size, strict=False)
+    ):
+        raise ValueError(
+            f"[preprocess] expected crop as (height, width) within the resized picture {size}, got "
+            f"{crop!r}. Choose a smaller crop or a larger resize."
+        )
+    top, left = round((size[0] - sides[0]) / 2), round((size[1] - sides[1]) / 2)
+    return (top, top + int(sides[0])), (left, left + int(sides[1]))
+
+
+def _normalization(mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Per channel, ``value * scale + offset`` of a grey level."""
+    means, stds = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    if (
+        means.shape != (3,)
+        or stds.shape != (3,)
+        or not (np.isfinite(means).all() and (stds > 0).all())
+    ):
+        raise ValueError(
+            "[preprocess] expected mean and std of three channels, std above zero, got "
+            f"mean={mean!r}, std={std!r}."
+        )
+    return (1.0 / (255.0 * stds)).tolist(), (-means / stds).tolist()
+
+
+def _check_out(out: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    if not isinstance(out, np.ndarray) or out.dtype != np.float32:
+        found = getattr(out, "dtype", type(out).__name__)
+        raise TypeError(f"[preprocess] expected out as a float32 array, got {found}.")
+    if out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError(
+            f"[preprocess] expected out as a writable C-contiguous array of shape {shape}, got "
+            f"{out.shape} with strides {out.strides}, writable={out.flags.writeable}."
+        )

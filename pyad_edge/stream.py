@@ -1,0 +1,234 @@
+"""Where frames come from: a folder, a picture, a video file, a camera.
+
+Every source yields one ``Frame`` for every frame it was meant to deliver. A frame that could not
+be read is yielded with its ``error`` and without an image: a lost frame is never skipped, and
+never becomes "OK".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pyad_edge.errors import DataError
+from pyad_edge.images import IMAGE_SUFFIXES, list_images, read_image
+
+__all__ = ["Frame", "Source", "open_source"]
+
+_CAMERA_FAULTS = 10
+_CAMERA_PAUSE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One frame of a source.
+
+    Attributes:
+        index: 0, 1, 2 ... in the order of delivery; faults count too.
+        name: Path of the picture, "<video>#<index>" or "camera:<n>#<index>".
+        image: (H, W, 3) uint8 RGB, or None where reading failed.
+        timestamp: When the frame had been read, seconds since 1970 (``time.time``).
+        error: Why there is no image; None where there is one.
+    """
+
+    index: int
+    name: str
+    image: npt.NDArray[np.uint8] | None
+    timestamp: float = field(default_factory=time.time)
+    error: str | None = None
+
+
+class Source:
+    """An open source of frames: iterate over it once, then close it (or use ``with``).
+
+    Attributes:
+        kind: "folder", "image", "video" or "camera".
+        length: Number of frames, or None where it is not known beforehand.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["folder", "image", "video", "camera"],
+        frames: Iterator[Frame],
+        *,
+        length: int | None,
+        release: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Wrap an iterator of frames; ``release`` frees the device or file."""
+        self.kind = kind
+        self.length = length
+        self._frames = frames
+        self._release = release
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Return the source itself; frames are delivered once."""
+        return self
+
+    def __next__(self) -> Frame:
+        """Read the next frame; a closed source has none."""
+        if self._closed:
+            raise StopIteration
+        return next(self._frames)
+
+    def __enter__(self) -> Source:
+        """Return the source; leaving the block closes it."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the source."""
+        self.close()
+
+    def close(self) -> None:
+        """Release the camera or file; closing twice is harmless."""
+        if not self._closed:
+            self._closed = True
+            self._release()
+
+
+def open_source(spec: str | Path) -> Source:
+    """Open a source of frames; what cannot be opened is refused here, not at the first frame.
+
+    Args:
+        spec: A folder (its pictures in sorted order), one picture, a video file, or a camera
+            as "camera:0" or "0". For a folder that is itself called "0" write "./0".
+
+    Returns:
+        A source that yields ``Frame``; an unreadable picture or lost frame is a ``Frame`` with
+        ``error``.
+
+    Raises:
+        DataError: Nothing is there, a folder without pictures, a video or camera that cannot be
+            opened. While iterating: a camera that failed 10 times in a row.
+    """
+    text = str(spec)
+    camera = text.removeprefix("camera:")
+    # A Path is never a camera: open_source(Path("0")) means the folder.
+    if isinstance(spec, str) and camera.isascii() and camera.isdigit():
+        return _open_camera(int(camera))
+    path = Path(spec)
+    if path.is_dir():
+        return _open_folder(path)
+    if not path.exists():
+        raise DataError(
+            f"[open_source] there is no {text!r}. Give a folder of pictures, a picture, a video "
+            'file, or a camera as "camera:0".'
+        )
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return Source("image", _read_files([path]), length=1)
+    return _open_video(path)
+
+
+def _open_folder(folder: Path) -> Source:
+    paths = list_images(folder)
+    if not paths:
+        raise DataError(
+            f"[open_source] folder {folder} holds no pictures ({', '.join(IMAGE_SUFFIXES)}); "
+            "sub-folders are not searched. Name the folder that holds them."
+        )
+    return Source("folder", _read_files(paths), length=len(paths))
+
+
+def _read_files(paths: list[Path]) -> Iterator[Frame]:
+    for index, path in enumerate(paths):
+        try:
+            yield Frame(index, str(path), read_image(path))
+        except DataError as error:
+            yield Frame(index, str(path), None, error=str(error))
+
+
+def _open_video(path: Path) -> Source:
+    capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        capture.release()
+        raise DataError(
+            f"[open_source] {path} cannot be opened as a video: damaged, cut off, or in a format "
+            "that this OpenCV does not decode. Try converting it to MP4 (H.264) or AVI (MJPEG)."
+        )
+    announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    length = announced if announced > 0 else None
+    frames = _read_video(capture, str(path), length)
+    return Source("video", frames, length=length, release=capture.release)
+
+
+def _read_video(capture: cv2.VideoCapture, name: str, announced: int | None) -> Iterator[Frame]:
+    index = 0
+    while True:
+        ok, bgr = capture.read()
+        if not ok:
+            break
+        yield _convert(index, f"{name}#{index}", bgr)
+        index += 1
+    # read() says "no" alike at the end and at a damaged place; only the container's frame count
+    # tells them apart. Some containers estimate it from the duration, hence the tolerance.
+    if index == 0 or (announced is not None and announced - index > max(1, announced // 100)):
+        yield Frame(
+            index,
+            f"{name}#{index}",
+            None,
+            error=f"[open_source] {name} gave {index} frames, its header announces "
+            f"{announced if announced is not None else 'no number'}: the file is cut off or "
+            "damaged from here on.",
+        )
+
+
+def _open_camera(number: int) -> Source:
+    capture = cv2.VideoCapture(number)
+    if not capture.isOpened():
+        capture.release()
+        raise DataError(
+            f"[open_source] camera {number} cannot be opened. Is it plugged in, free (no other "
+            "program using it), and may this user read it? On Linux look for "
+            f"/dev/video{number}."
+        )
+    frames = _read_camera(capture, number)
+    return Source("camera", frames, length=None, release=capture.release)
+
+
+def _read_camera(capture: cv2.VideoCapture, number: int) -> Iterator[Frame]:
+    index, faults = 0, 0
+    while True:
+        name = f"camera:{number}#{index}"
+        ok, bgr = capture.read()
+        if ok:
+            faults = 0
+            yield _convert(index, name, bgr)
+        else:
+            faults += 1
+            error = f"[open_source] camera {number} delivered no frame ({faults} in a row)."
+            yield Frame(index, name, None, error=error)
+            if faults == _CAMERA_FAULTS:
+                raise DataError(
+                    f"[open_source] camera {number} failed {faults} times in a row. "
+                    "Check its cable and power, then start again."
+                )
+            time.sleep(_CAMERA_PAUSE)
+        index += 1
+
+
+def _convert(index: int, name: str, decoded: npt.NDArray[Any]) -> Frame:
+    """Make OpenCV's BGR or mono picture RGB; anything else is a fault, not a guess."""
+    if decoded.dtype == np.uint8 and decoded.ndim == 3 and decoded.shape[2] == 3:
+        image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    elif decoded.dtype == np.uint8 and decoded.ndim in (2, 3) and decoded[0, 0].size == 1:
+        image = cv2.cvtColor(decoded, cv2.COLOR_GRAY2RGB)
+    else:
+        error = (
+            f"[open_source] expected 8-bit BGR or mono frames, got {decoded.shape} of dtype "
+            f"{decoded.dtype}. Set the camera to an 8-bit format."
+        )
+        return Frame(index, name, None, error=error)
+    return Frame(index, name, np.ascontiguousarray(image, dtype=np.uint8))

@@ -1,4 +1,4 @@
-"""Small valid engines for tests, and tools to take their bytes apart and put them together wrongly."""
+"""Small valid engines for tests, and tools to take their bytes apart and rebuild them wrongly."""
 
 from __future__ import annotations
 

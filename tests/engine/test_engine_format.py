@@ -21,6 +21,7 @@ from pyad_edge.export.engine_writer import write_engine
 
 DRAFT, TENSORS = small_engine(rows=150)
 DATA = engine_bytes(DRAFT, TENSORS)
+V1_SHA256 = "8d5188f09962d7609cf0bb56d0fe2355c825897cb7eca23a01f51f22277bdd62"
 HEADER_END = 8 + struct.unpack("<Q", DATA[:8])[0]
 
 
@@ -180,6 +181,15 @@ def test_a_later_change_of_the_file_does_not_reach_an_open_engine(tmp_path: Path
     np.testing.assert_array_equal(engine.tensors["bank/features"], TENSORS["bank/features"])
 
 
+def test_files_of_every_format_still_open() -> None:
+    """A file written once with the first version; it must open for ever."""
+    path = Path(__file__).parents[1] / "engines" / "v1_patchcore.pyad"
+    engine = read_engine(path)
+    assert engine.file_sha256 == V1_SHA256
+    assert engine.manifest.format_version == 1
+    assert engine_bytes(engine.manifest, dict(engine.tensors)) == path.read_bytes()
+
+
 def test_describe_is_plain_data(tmp_path: Path) -> None:
     path = write_engine(tmp_path / "part.pyad", manifest=DRAFT, tensors=TENSORS)
     description = describe(read_engine(path))
@@ -189,6 +199,15 @@ def test_describe_is_plain_data(tmp_path: Path) -> None:
     assert description["threshold"]["method"] == "extrapolated"
     assert "7 normal pictures" in description["threshold"]["statement"]
     assert description["tensors"]["bank/features"]["bytes"] == 150 * 8 * 4
+
+
+def test_the_page_names_every_field_and_tensor() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "engine-format.md").read_text(encoding="utf-8")
+    _, manifest, _ = take_apart(DATA)
+    tensors = manifest.pop("tensors").keys()
+    inner = {key for value in manifest.values() if isinstance(value, dict) for key in value}
+    missing = [name for name in (*manifest, *inner, *tensors) if f"`{name}`" not in page]
+    assert not missing
 
 
 def test_names_survive() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,6 +82,17 @@ def test_disk_fails_during_write(
     only_file(path, OLD_BYTES)
 
 
+def test_a_real_limit_in_the_middle_of_a_write(path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(ResourceError, match="File too large"):
+            save_new(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    only_file(path, OLD_BYTES)
+
+
 def test_number_of_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = fail_at(monkeypatch, "write", 0, OSError())
     save_new(path)
@@ -96,7 +108,7 @@ def test_disk_fails_during_flush(path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_disk_fails_after_the_rename(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fail_at(monkeypatch, "fsync", 2, OSError(errno.EIO, "Input/output error"))
-    with pytest.raises(ResourceError, match="is saved, but .* a power cut may undo it"):
+    with pytest.raises(ResourceError, match=r"is saved, but .* a power cut may undo it"):
         save_new(path)
     only_file(path, NEW_BYTES)
 
@@ -121,7 +133,7 @@ def test_bytes_that_change_on_the_way_replace_nothing(
 ) -> None:
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, bytes(len(data))))
-    with pytest.raises(EngineError, match="part.pyad is not an engine file") as caught:
+    with pytest.raises(EngineError, match=r"part.pyad is not an engine file") as caught:
         save_new(path)
     assert PARTIAL_SUFFIX not in str(caught.value)
     only_file(path, OLD_BYTES)

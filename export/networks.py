@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ __all__ = [
     "find_levels",
     "first_line",
     "load_weights",
+    "require",
     "truncate",
     "used_modules",
 ]
@@ -82,7 +84,7 @@ def build_network(name: str, *, weights: Path | Literal["hub", "random"], seed: 
     Raises:
         BackendError: if torch or timm are missing, the name is unknown, or the download fails.
     """
-    torch = _torch()
+    torch = require("torch")
     create, preprocessing = _torchvision(name) if name.startswith(TORCHVISION) else _timm(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -186,7 +188,7 @@ def truncate(network: Network, levels: Sequence[Level]) -> torch.nn.Module:
 
     The network is shared, not copied.
     """
-    torch = _torch()
+    torch = require("torch")
 
     class Truncated(torch.nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -223,7 +225,7 @@ def used_modules(network: Network, truncated: torch.nn.Module, image: torch.Tens
     A module counts if it ran or if a gradient reaches one of its parameters, for some modules read
     the weights of their children without calling them.
     """
-    torch = _torch()
+    torch = require("torch")
     ran: set[str] = set()
     hooks = [
         module.register_forward_pre_hook(lambda _m, _i, name=name: ran.add(name))
@@ -243,20 +245,20 @@ def used_modules(network: Network, truncated: torch.nn.Module, image: torch.Tens
     return ran | read
 
 
-def _torch() -> Any:
+def require(package: str) -> Any:
+    """Imports a package of the extra `[train]`.
+
+    Raises:
+        BackendError: if it is missing, with the command that installs it.
+    """
     try:
-        import torch
+        return importlib.import_module(package)
     except ImportError as error:
-        raise _needs_train("torch", error) from error
-    return torch
-
-
-def _needs_train(package: str, error: ImportError) -> BackendError:
-    return BackendError(
-        f"[backbone export] needs {package}, which does not import ({error}). Install it with "
-        "`pip install pyad_edge[train]`; a machine that only trains from an ONNX file or runs "
-        "engines does not need it."
-    )
+        raise BackendError(
+            f"[backbone export] needs {package}, which does not import ({error}). Install it with "
+            "`pip install pyad_edge[train]`; a machine that only trains from an ONNX file or runs "
+            "engines does not need it."
+        ) from error
 
 
 _Create = Callable[[bool], Any]
@@ -264,10 +266,7 @@ _Preprocessing = Callable[[Any], tuple[Any, Any]]
 
 
 def _timm(name: str) -> tuple[_Create, _Preprocessing]:
-    try:
-        import timm
-    except ImportError as error:
-        raise _needs_train("timm", error) from error
+    timm = require("timm")
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=3)
         raise BackendError(
@@ -284,10 +283,7 @@ def _timm(name: str) -> tuple[_Create, _Preprocessing]:
 
 
 def _torchvision(name: str) -> tuple[_Create, _Preprocessing]:
-    try:
-        from torchvision import models
-    except ImportError as error:
-        raise _needs_train("torchvision", error) from error
+    models = require("torchvision.models")
     short = name.removeprefix(TORCHVISION)
     if short not in models.list_models(module=models):
         close = difflib.get_close_matches(short, models.list_models(module=models), n=3)

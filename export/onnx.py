@@ -25,6 +25,7 @@ from pyad_edge.export.networks import (
     find_levels,
     first_line,
     load_weights,
+    require,
     truncate,
     used_modules,
 )
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["OPSETS", "BackboneExport", "export_backbone"]
 
 OPSETS = (17, 18)
-TRACE_SIZE = (128, 160)
+TRACE_SIZE = (96, 128)
 # Odd in both directions and not the traced size: a size that was frozen into the graph shows.
-CHECK_SHAPES = ((2, 3, 128, 160), (1, 3, 97, 131), (3, 3, 160, 96))
+CHECK_SHAPES = ((2, 3, 96, 128), (1, 3, 97, 131), (3, 3, 80, 64))
 MAX_RELATIVE_ERROR = 1e-4
 
 
@@ -109,6 +110,7 @@ def export_backbone(
         raise SettingError(
             f"[backbone export] the folder of {out} does not exist. Create it first."
         )
+    require("onnx")  # before minutes of work, not after
     source: Path | Literal["hub", "random"]
     match weights:
         case "hub" | "random" as source:
@@ -179,16 +181,18 @@ def _measure(
                 f"[backbone export] {network.name} never runs all of "
                 f"{', '.join(level.module for level in levels)}. Choose other layers."
             )
-        shapes.append([tuple(f.shape) if hasattr(f, "shape") else () for f in found])
+        shapes.append([tuple(getattr(f, "shape", ())) for f in found])
     for level, first, second in zip(levels, *shapes, strict=True):
         turned = len(first) == 4 and second == (*first[:2], first[3], first[2])
-        if not turned or first[2] * 3 != first[3] * 4:
+        if not turned or first[2] <= first[3]:
             raise BackendError(
-                f"[backbone export] layer {level.name} of {network.name} gives {first} for a "
+                f"[backbone export] layer {level.name} of {network.name} gives {first or 'no tensor'} for a "
                 "picture of 256x192; expected (1, C, h, w) that follows the picture's size. "
                 "Choose a convolutional layer."
             )
-    return tuple(round(256 / s[2]) for s in shapes[0]), tuple(s[1] for s in shapes[0])
+    # From the difference of two sizes, so that a border without padding does not count.
+    strides = tuple(round((256 - 192) / (s[2] - s[3])) for s in shapes[0])
+    return strides, tuple(s[1] for s in shapes[0])
 
 
 def _to_onnx(
@@ -228,13 +232,7 @@ def _to_onnx(
 
 def _finish(model: bytes, about: dict[str, Any]) -> bytes:
     """Adds the metadata and checks the file's form."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise BackendError(
-            f"[backbone export] needs onnx, which does not import ({error}). Install it with "
-            "`pip install pyad_edge[train]`."
-        ) from error
+    onnx = require("onnx")
     proto = onnx.load_from_string(model)
     onnx.helper.set_model_props(
         proto, {METADATA_KEY: json.dumps(about, sort_keys=True, separators=(",", ":"))}

@@ -1,1 +1,39 @@
-"""pyad_edge."""
+"""pyad_edge: visual anomaly detection for camera loops.
+
+    runtime = pyad_edge.Runtime("part.pyad")
+    result = runtime.infer(frame)  # uint8 (H, W, 3) RGB or (H, W)
+"""
+
+from importlib.metadata import version
+
+from pyad_edge.engine import Engine, read_engine
+from pyad_edge.errors import (
+    BackendError,
+    DataError,
+    EngineError,
+    PyadError,
+    ResourceError,
+    SettingError,
+)
+from pyad_edge.images import read_image
+from pyad_edge.result import Nearest, Region, Result
+from pyad_edge.runtime import Runtime
+
+__version__ = version("pyad_edge")
+
+__all__ = [
+    "BackendError",
+    "DataError",
+    "Engine",
+    "EngineError",
+    "Nearest",
+    "PyadError",
+    "Region",
+    "ResourceError",
+    "Result",
+    "Runtime",
+    "SettingError",
+    "__version__",
+    "read_engine",
+    "read_image",
+]

@@ -8,7 +8,6 @@ import os
 import sys
 from typing import Any
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -31,6 +30,9 @@ EXIT_CODES = {
     EXIT_INTERRUPTED: "stopped with Ctrl-C",
 }
 
+# typer brings click itself in some versions and depends on it in others; this is its own, in each.
+_UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
 out = Console(soft_wrap=True)
 err = Console(stderr=True)
 
@@ -47,14 +49,14 @@ def run_app(app: typer.Typer) -> int:
     try:
         code = command.main(prog_name="pyad-edge", standalone_mode=False)
         return int(code) if isinstance(code, int) else 0
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return error.exit_code
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except _UsageError as error:
+        error.show()
+        return int(error.exit_code)
     except PyadError as error:
         return _fail(str(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         err.print("\n[yellow]Stopped.[/] No file was left half-written.")
         return EXIT_INTERRUPTED
     except BrokenPipeError:

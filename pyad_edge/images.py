@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,8 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
             raise DataError(
                 f"[read_image] {path} is empty (0 bytes). Copy the picture again or remove it."
             )
-        with _open(path) as picture:
+        # Our own handle: Pillow leaves its open when a header fails half-way.
+        with path.open("rb") as file, _open(file, path) as picture:
             _refuse_unfit(picture, path)
             picture.load()
             return _to_rgb(picture, path)
@@ -118,13 +119,13 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def _open(path: Path) -> Image.Image:
+def _open(file: IO[bytes], path: Path) -> Image.Image:
     """Open the file, its header and its EXIF data; every warning becomes silence or an error."""
     with _header_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            picture = Image.open(path, formats=_FORMATS)
+            picture = Image.open(file, formats=_FORMATS)
             picture.getexif()
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise DataError(

@@ -52,7 +52,7 @@ def inspect_stream(
             continue
         if save is not None and (save_what == "all" or result.is_anomalous):
             name = f"{frame.index:06d}_{Path(frame.name).stem}.png"
-            picture = draw_overlay(frame.image, result, map_box=result.map_box)
+            picture = draw_overlay(frame.image, result, title=frame.name)
             record["overlay"] = str(save_picture(save / name, picture))
         yield record | result.to_dict()
 

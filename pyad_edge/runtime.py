@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -17,6 +16,7 @@ from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
 from pyad_edge.calibration import Threshold, fixed_threshold, p_value, threshold_for
 from pyad_edge.decision import find_regions, map_rate
 from pyad_edge.engine import Engine, read_engine
+from pyad_edge.engine_format import decode_names
 from pyad_edge.errors import EngineError, SettingError
 from pyad_edge.heads.memory_bank import MemoryBankHead
 from pyad_edge.ops import cpu_level, num_threads
@@ -79,7 +79,7 @@ class Runtime:
         self._pipeline = build_pipeline(self.engine, threads=threads)
         tensors = self.engine.tensors
         self._sources = tensors["bank/sources"]
-        self._pictures: list[str] = json.loads(bytes(tensors["bank/pictures"]).decode())
+        self._pictures = decode_names(tensors["bank/pictures"])
         self._lock = threading.Lock()
         self._limits: _Limits
         if false_reject is None and threshold is None:

@@ -12,7 +12,7 @@ void register_preprocess(py::module_& m) {
         "preprocess",
         [](py::array image, const Banded& rows, const Banded& columns, std::array<float, 3> scale,
            std::array<float, 3> offset, bool bgr, Array<float> out) {
-            if (!image.dtype().is(py::dtype::of<uint8_t>()) || image.ndim() != 4)
+            if (!py::isinstance<py::array_t<uint8_t>>(image) || image.ndim() != 4)
                 throw py::type_error("[preprocess] expected an (N, H, W, C) array of uint8.");
             if (out.ndim() != 4 || out.shape(0) != image.shape(0) || out.shape(1) != 3 ||
                 out.shape(2) != rows.rows || out.shape(3) != columns.rows)

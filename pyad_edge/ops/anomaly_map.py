@@ -22,8 +22,8 @@ def anomaly_map(
 
     Equivalent to ``scipy.ndimage.gaussian_filter(upsampled, sigma, mode="reflect")`` on the map
     that ``torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`` gives, each
-    picture on its own. Both are folded into one banded matrix per axis. Source: PatchCore (Roth et al., 2022),
-    section 3.3, sigma as in its official code.
+    picture on its own. Both are folded into one banded matrix per axis. Source: PatchCore (Roth et
+    al., 2022), section 3.3, sigma as in its official code.
 
     Args:
         patch_scores: (N, h, w) float32, finite.

@@ -98,8 +98,8 @@ def patch_aggregation(
 
     ``"official"``, as in PatchCore's public code: 3x3 windows with zero padding; windows of deeper
     levels resized bilinearly to the first level's grid; each level's C_l * 9 values pooled
-    adaptively to ``pre_dim``, the levels stacked and pooled again to ``target_dim``. Computed in closed form:
-    3x3 stencils at each level's own resolution, up-sampled at the end.
+    adaptively to ``pre_dim``, the levels stacked and pooled again to ``target_dim``. Computed in
+    closed form: 3x3 stencils at each level's own resolution, up-sampled at the end.
 
     ``"average"``: a 3x3 mean per level (padding zeros counted), resized bilinearly, concatenated.
 
@@ -163,10 +163,12 @@ def output_dim(
 
 def _checked(features: Sequence[Array], channels: Sequence[int]) -> list[Array]:
     """The feature maps, C-contiguous, after all checks."""
-    if len(features) != len(channels) or len(features) == 0:
+    if len(features) == 0:
+        raise ValueError("[patch_aggregation] expected at least one level of features, got none.")
+    if len(features) != len(channels):
         raise ValueError(
-            f"[patch_aggregation] expected {max(len(channels), 1)} levels of features, got "
-            f"{len(features)}. Was the plan made for another backbone?"
+            f"[patch_aggregation] expected {len(channels)} levels of features, got {len(features)}. "
+            "Was the plan made for another backbone?"
         )
     for index, (level, C) in enumerate(zip(features, channels, strict=True)):
         if not isinstance(level, np.ndarray) or level.dtype != np.float32:

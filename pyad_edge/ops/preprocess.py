@@ -32,7 +32,7 @@ def preprocess(
 
     Args:
         image: uint8, (H, W) or (H, W, 1) mono, (H, W, 3), or a batch (N, H, W, 1 or 3). Any
-            strides; packed rows (also flipped, cropped or with channels reversed) are read in place.
+            strides; packed rows (also flipped, cropped, with channels reversed) are read in place.
         resize: (h, w), or the length of the shorter side (the longer is int(side * long / short)).
         mean: of R, G, B, in units of [0, 1].
         std: of R, G, B, in units of [0, 1].

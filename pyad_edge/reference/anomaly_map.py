@@ -27,7 +27,9 @@ def bilinear(values: NDArray[np.float64], new_size: int, axis: int) -> NDArray[n
     shape = [1] * values.ndim
     shape[axis] = new_size
     fraction = (at - low).reshape(shape)
-    return values.take(low, axis) * (1 - fraction) + values.take(high, axis) * fraction
+    result: NDArray[np.float64] = values.take(low, axis) * (1 - fraction)
+    result += values.take(high, axis) * fraction
+    return result
 
 
 def _smooth(values: NDArray[np.float64], sigma: float, axis: int) -> NDArray[np.float64]:

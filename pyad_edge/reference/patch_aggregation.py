@@ -38,7 +38,8 @@ def patch_aggregation(
     descriptors = np.concatenate(levels, axis=-1)
     if target_dim is not None:
         descriptors = adaptive_average_pool(descriptors, target_dim)
-    return descriptors.astype(np.float32)
+    result: NDArray[np.float32] = descriptors.astype(np.float32)
+    return result
 
 
 def unfold(level: NDArray[np.float32]) -> Matrix:

@@ -40,7 +40,7 @@ def preprocess(
     if C == 3 and color_order == "bgr":
         resized = resized[:, ::-1]
     means, stds = (np.reshape(values, (3, 1, 1)) for values in (mean, std))
-    result = ((resized - means) / stds).astype(np.float32)
+    result: NDArray[np.float32] = ((resized - means) / stds).astype(np.float32)
     if out is None:
         return result
     out[...] = result
@@ -50,9 +50,8 @@ def preprocess(
 def _triangles(size: int, new_size: int) -> NDArray[np.float64]:
     """(new_size, size): a normalised triangle around each output's centre, wider when shrinking."""
     scale = size / new_size
-    matrix = np.zeros((new_size, size))
-    for i in range(new_size):
-        for j in range(size):
-            distance = abs((j + 0.5) - (i + 0.5) * scale) / max(scale, 1.0)
-            matrix[i, j] = max(0.0, 1.0 - distance)
-    return matrix / matrix.sum(axis=1, keepdims=True)
+    centres = (np.arange(new_size)[:, None] + 0.5) * scale
+    distances = np.abs(np.arange(size) + 0.5 - centres) / max(scale, 1.0)
+    matrix: NDArray[np.float64] = np.maximum(0.0, 1.0 - distances)
+    matrix /= matrix.sum(axis=1, keepdims=True)
+    return matrix

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pyad_edge.engine_format import encode_names
 from pyad_edge.engine_manifest import (
     AnomalyMap,
     CreatedWith,
@@ -109,7 +109,6 @@ def export_engine(
         ),
         golden=Golden(tolerance=GOLDEN_TOLERANCE),
     )
-    names = json.dumps(list(model.pictures), ensure_ascii=False, separators=(",", ":"))
     return write_engine(
         path,
         manifest=draft,
@@ -117,7 +116,7 @@ def export_engine(
             "network/onnx": np.frombuffer(backbone.model, np.uint8),
             "bank/features": model.bank,
             "bank/sources": model.sources,
-            "bank/pictures": np.frombuffer(names.encode("utf-8", "surrogateescape"), np.uint8),
+            "bank/pictures": encode_names(model.pictures),
             "calibration/scores": calibration.scores,
             "calibration/map_maxima": calibration.map_maxima,
             "golden/frames": golden,

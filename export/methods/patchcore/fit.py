@@ -205,7 +205,7 @@ def _head(backbone: Backbone, settings: PatchCoreSettings) -> MemoryBankHead:
         type="memory_bank",
         aggregation=Aggregation(**values),
         scoring=settings.scoring,
-        neighbors=settings.neighbors,
+        neighbors=settings.neighbors if settings.scoring == "reweighted" else 1,
     )
 
 

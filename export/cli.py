@@ -1,0 +1,195 @@
+"""All commands: those of the line, and those of the workshop: train, eval, backbone, demo."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, Optional
+
+import typer
+from rich.markup import escape
+
+from pyad_edge.cli import EPILOG, EngineFile, FalseReject, Threads, app, open_runtime
+from pyad_edge.console import err, out, print_json, run_app
+from pyad_edge.errors import SettingError
+from pyad_edge.export.demo import run_demo
+from pyad_edge.export.evaluate import evaluate, render
+from pyad_edge.export.memory import parse_bytes
+from pyad_edge.export.methods.patchcore import make_settings
+from pyad_edge.export.progress import progress_bar
+from pyad_edge.export.train import train_patchcore
+from pyad_edge.ops import set_num_threads
+
+__all__ = ["app", "main"]
+
+train_app = typer.Typer(
+    help="Fit an engine on pictures of good parts.", no_args_is_help=True, epilog=EPILOG
+)
+backbone_app = typer.Typer(
+    help="Make backbone files (needs the extra [train]).", no_args_is_help=True, epilog=EPILOG
+)
+app.add_typer(train_app, name="train")
+app.add_typer(backbone_app, name="backbone")
+
+
+@train_app.command("patchcore")
+def train_patchcore_command(
+    data: Annotated[
+        Path, typer.Option(help="MVTec layout (train/good, test/...) or a folder of good pictures.")
+    ],
+    out_file: Annotated[Path, typer.Option("--out", help="The engine file to write.")],
+    backbone: Annotated[
+        str, typer.Option(help="edge18 (built in) or FILE.onnx from 'pyad-edge backbone export'.")
+    ] = "edge18",
+    layers: Annotated[
+        Optional[str],  # noqa: UP045 - typer reads it on Python 3.10
+        typer.Option(help="Outputs of the backbone, such as 2,3; all if not given."),
+    ] = None,
+    size: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Resize the whole picture to S or HxW pixels; 256 if nothing is given."),
+    ] = None,
+    shorter_side: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Resize the shorter side instead (with --crop: the papers' protocol)."),
+    ] = None,
+    crop: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Centre crop to S or HxW after resizing."),
+    ] = None,
+    coreset: Annotated[float, typer.Option(help="Share of all patches kept, 0 < ratio <= 1.")] = 0.01,
+    scoring: Annotated[
+        Literal["reweighted", "maximum"],
+        typer.Option(help="The paper's eq. 7, or the official code's plain maximum (squared)."),
+    ] = "reweighted",
+    aggregation: Annotated[
+        Literal["official", "average"], typer.Option(help="How patches are described.")
+    ] = "official",
+    dim: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Dimensions of the official embedding; the levels' channels, at most 1024."),
+    ] = None,
+    holdout: Annotated[
+        float, typer.Option(help="Share of good pictures kept out of the bank for calibration.")
+    ] = 0.2,
+    calibration_data: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder of other good pictures to calibrate on; --holdout is then 0."),
+    ] = None,
+    false_reject: Annotated[float, typer.Option(help="Target rate of rejected normal parts.")] = 0.001,
+    seed: Annotated[int, typer.Option(help="Of hold-out, projection and coreset.")] = 0,
+    memory_limit: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Memory the fit may use, such as 4GB; 60 % of what is free."),
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Fit PatchCore. Needs no torch and no GPU."""
+    if size is not None and shorter_side is not None:
+        raise SettingError("Give either --size or --shorter-side, not both.")
+    settings = make_settings(
+        resize=shorter_side if shorter_side is not None else _size(size or "256", "--size"),
+        crop=_size(crop, "--crop") if crop is not None else None,
+        aggregation=aggregation,
+        pre_dim=dim,
+        target_dim=dim,
+        coreset=coreset,
+        scoring=scoring,
+        holdout=0.0 if calibration_data is not None else holdout,
+        false_reject=false_reject,
+        seed=seed,
+        memory_limit=parse_bytes(memory_limit) if memory_limit is not None else None,
+    )
+    if threads is not None:
+        set_num_threads(threads)
+    with progress_bar() as progress:
+        report = train_patchcore(
+            data,
+            out_file,
+            settings=settings,
+            backbone=backbone,
+            layers=layers,
+            calibration_data=calibration_data,
+            threads=threads,
+            progress=progress,
+        )
+    for note in report.notes:
+        err.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
+    err.print(
+        escape(
+            f"{report.path}: {report.bank_rows:,} bank rows from {report.pictures:,} pictures in "
+            f"{report.seconds:.1f} s. {report.threshold.statement()}"
+        ),
+        highlight=False,
+    )
+
+
+@app.command("eval")
+def eval_command(
+    engine: EngineFile,
+    data: Annotated[Path, typer.Option(help="A data set in MVTec layout with test pictures.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    save: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Write an overlay of every test picture to this folder."),
+    ] = None,
+    false_reject: FalseReject = None,
+    threads: Threads = None,
+) -> None:
+    """Measure an engine: AUROC of pictures and pixels, AUPRO, F1, false rejects, ms per picture."""
+    runtime = open_runtime(engine, false_reject=false_reject, threads=threads)
+    with progress_bar() as progress:
+        report = evaluate(runtime, data, save=save, progress=progress)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        out.print(render(report))
+        for note in report.notes:
+            err.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
+        if save is not None:
+            err.print(f"Overlays: {escape(str(save))}")
+
+
+@backbone_app.command("export")
+def backbone_export_command(
+    name: Annotated[
+        str, typer.Argument(metavar="NETWORK", help="A timm name, or torchvision:NAME.")
+    ],
+    weights: Annotated[
+        str, typer.Option(help="FILE.safetensors, or 'hub' to download them, or 'random' for tests.")
+    ],
+    layers: Annotated[str, typer.Option(help="Levels wanted, such as 2,3 or layer2,layer3.")],
+    out_file: Annotated[Path, typer.Option("--out", help="The ONNX file to write.")],
+    seed: Annotated[int, typer.Option(help="Of random weights.")] = 0,
+) -> None:
+    """Export a network of timm or torchvision as a backbone file that 'train' accepts."""
+    from pyad_edge.export.onnx import export_backbone
+
+    report = export_backbone(name, weights=weights, layers=layers, out=out_file, seed=seed)
+    err.print(escape(report.statement()), highlight=False)
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--out", help="Where pictures, engine and overlays go.")
+    ] = Path("demo-out"),
+    seed: Annotated[int, typer.Option(help="Of the generated pictures.")] = 0,
+    threads: Threads = None,
+) -> None:
+    """Generate pictures of a part, fit an engine, and inspect a stream of new ones."""
+    run_demo(folder, seed=seed, threads=threads)
+
+
+def _size(text: str, option: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip().lower())
+    if not match:
+        raise SettingError(f"Expected {option} as S or HxW, such as 256 or 256x320, got '{text}'.")
+    height = int(match.group(1))
+    return height, int(match.group(2) or height)
+
+
+def main() -> None:
+    """Entry point of the command ``pyad-edge``."""
+    sys.exit(run_app(app))

@@ -140,7 +140,7 @@ def speckle(rng: np.random.Generator, size: int) -> Field:
 
 
 def repeated(rng: np.random.Generator, size: int) -> Field:
-    """A small motif repeated on a grid, with fixed-pattern noise: perforated sheet, print, chips."""
+    """A small motif repeated on a grid, with fixed-pattern noise: perforated sheet, print."""
     period = int(2 ** rng.uniform(3, 6))
     tile = blobs(rng, period) if rng.random() < 0.7 else spectral_noise(rng, period)
     tiles = -(-size // period)
@@ -182,8 +182,9 @@ def texture(rng: np.random.Generator, size: int) -> Picture:
         dark = np.repeat(rng.uniform(0, 1 - contrast), 3)
         bright = dark + contrast
     else:
-        dark = rng.random(3)
-        bright = dark + contrast * (rng.random(3) - dark)
+        saturation = rng.random()
+        dark = rng.random() + saturation * (rng.random(3) - 0.5)
+        bright = dark + contrast * (rng.choice([-1, 1]) + saturation * (rng.random(3) - 0.5))
     picture = dark + field[..., None] * (bright - dark)
     noise = rng.uniform(0, 0.03) * rng.standard_normal((size, size, 1))
     return (np.clip(picture + noise, 0, 1) * 255 + 0.5).astype(np.uint8)
@@ -238,6 +239,8 @@ def add_defect(rng: np.random.Generator, picture: Picture) -> Picture:
     elif rng.random() < 0.5:
         filling = surface + rng.uniform(-110, 110)
     else:
-        filling = np.broadcast_to(rng.uniform(0, 255, 3 if rng.random() < 0.3 else 1), surface.shape)
+        filling = np.broadcast_to(
+            rng.uniform(0, 255, 3 if rng.random() < 0.3 else 1), surface.shape
+        )
     weight = (mask * rng.uniform(0.3, 1))[..., None]
     return (np.clip(surface + weight * (filling - surface), 0, 255) + 0.5).astype(np.uint8)

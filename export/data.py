@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from pyad_edge.errors import DataError, SettingError
 from pyad_edge.images import IMAGE_SUFFIXES, list_images, read_image
+from pyad_edge.ops import preprocess
 
 __all__ = [
     "MIN_TRAIN_IMAGES",
@@ -218,8 +219,6 @@ def read_mask(
         DataError: The mask is unreadable, of another size than its picture, or its largest value
             lies in 1..127, so that > 0.5 would silently erase it.
     """
-    from pyad_edge.ops import preprocess
-
     grey = read_image(path)[..., 0]
     if picture_size is not None and grey.shape != tuple(picture_size):
         raise DataError(

@@ -53,7 +53,7 @@ def _spot(rng: np.random.Generator, low: float, high: float) -> tuple[float, flo
 def _pixels(shape: Geometry, points: Array) -> Array:
     """Points (n, 2) in outer radii as pixels of the canvas with 4 fractional bits."""
     middle = (shape.r.shape[0] - 1) / 2
-    return np.round((points * shape.radius_px + middle) * 16).astype(np.int32)
+    return np.asarray(np.round((points * shape.radius_px + middle) * 16).astype(np.int32))
 
 
 def _line(shape: Geometry, points: Array, width: int) -> Array:

@@ -27,7 +27,7 @@ _PLAIN_MODES = ("1", "L", "RGB", "CMYK", "YCbCr")
 _ALPHA_MODES = ("LA", "PA", "RGBA")
 
 # warnings.catch_warnings swaps a process-wide list; two threads inside it at once could leave
-# each other's filters behind. Only the header is read under the lock, not the pixels.
+# each other's filters behind. Headers and EXIF are read under the lock, pixels are not.
 _header_lock = threading.Lock()
 
 
@@ -57,7 +57,6 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
             )
         # Our own handle: Pillow leaves its open when a header fails half-way.
         with path.open("rb") as file, _open(file, path) as picture:
-            _refuse_unfit(picture, path)
             picture.load()
             return _to_rgb(picture, path)
     except DataError:
@@ -120,18 +119,18 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
 
 
 def _open(file: IO[bytes], path: Path) -> Image.Image:
-    """Open the file, its header and its EXIF data; every warning becomes silence or an error."""
+    """Read the header and refuse what must not be decoded; warnings become errors or silence."""
     with _header_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             picture = Image.open(file, formats=_FORMATS)
-            picture.getexif()
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise DataError(
                 f"[read_image] {path} has more than {Image.MAX_IMAGE_PIXELS} pixels, the limit "
                 "that protects from decompression bombs. Cut it into tiles or scale it down."
             ) from None
+        _refuse_unfit(picture, path)
     return picture
 
 
@@ -172,7 +171,9 @@ def _to_rgb(picture: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
                 f"[read_image] {path} is transparent in places (smallest alpha {lowest}), so its "
                 "colours depend on a background. Flatten it onto the background you mean."
             )
-    picture = ImageOps.exif_transpose(picture)
+    with _header_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # damaged EXIF: Pillow reads what it can
+        picture = ImageOps.exif_transpose(picture)
     return np.array(picture.convert("RGB"), dtype=np.uint8, order="C")
 
 

@@ -186,9 +186,9 @@ def _measure(
         turned = len(first) == 4 and second == (*first[:2], first[3], first[2])
         if not turned or first[2] <= first[3]:
             raise BackendError(
-                f"[backbone export] layer {level.name} of {network.name} gives {first or 'no tensor'} for a "
-                "picture of 256x192; expected (1, C, h, w) that follows the picture's size. "
-                "Choose a convolutional layer."
+                f"[backbone export] layer {level.name} of {network.name} gives "
+                f"{first or 'no single tensor'} for a picture of 256x192; expected (1, C, h, w) "
+                "that follows the picture's size. Choose a convolutional layer."
             )
     # From the difference of two sizes, so that a border without padding does not count.
     strides = tuple(round((256 - 192) / (s[2] - s[3])) for s in shapes[0])

@@ -26,9 +26,9 @@ void aggregate(const AggregationPlan& plan, const std::vector<Array<float>>& fea
         throw py::value_error(
             "[patch_aggregation] expected features, maps and out that fit the plan.");
     };
-    if (features.size() != plan.levels.size() || features.empty() || rows[0] ||
-        rows.size() != features.size() || columns.size() != features.size() || out.ndim() != 4 ||
-        out.shape(3) != plan.dims)
+    if (features.size() != plan.levels.size() || features.empty() ||
+        rows.size() != features.size() || columns.size() != features.size() || rows[0] ||
+        out.ndim() != 4 || out.shape(3) != plan.dims)
         refuse();
     std::vector<FeatureMap> maps;
     for (size_t l = 0; l < features.size(); ++l) {

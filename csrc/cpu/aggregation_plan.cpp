@@ -6,11 +6,10 @@
 #include <utility>
 
 #include "pyad/patch_aggregation.h"
+#include "weighted_sum.h"
 
 namespace pyad {
 namespace {
-
-constexpr int64_t kBlock = 16;  // one cache line of the output
 
 [[noreturn]] void refuse(const std::string& what) {
     throw std::invalid_argument("[AggregationPlan] expected " + what + ".");
@@ -64,7 +63,7 @@ AggregationPlan::AggregationPlan(int64_t dims_, std::vector<AggregationLevel> en
                 block.levels.push_back(static_cast<int32_t>(l));
         if (block.levels.empty()) refuse("dims " + std::to_string(*cut) + " and on to be written");
         for (block.first = *cut; block.first < end; block.first = block.last) {
-            block.last = std::min(end, block.first + kBlock);
+            block.last = std::min(end, block.first + kCell);
             blocks.push_back(block);
         }
     }

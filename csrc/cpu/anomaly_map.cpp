@@ -10,6 +10,7 @@
 namespace pyad {
 namespace {
 
+constexpr int64_t kLanes = 16;
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 void widen(const float* __restrict scores, const Banded& columns, float* __restrict wide) {
@@ -24,13 +25,13 @@ void widen(const float* __restrict scores, const Banded& columns, float* __restr
 
 // Sixteen running maxima, so that the compiler needs not reorder comparisons to vectorise them.
 float maximum(const float* __restrict row, int64_t n) {
-    float best[kRun];
-    for (int64_t l = 0; l < kRun; ++l) best[l] = kLowest;
+    float best[kLanes];
+    for (int64_t l = 0; l < kLanes; ++l) best[l] = kLowest;
     int64_t i = 0;
-    for (; i + kRun <= n; i += kRun)
-        for (int64_t l = 0; l < kRun; ++l) best[l] = row[i + l] > best[l] ? row[i + l] : best[l];
+    for (; i + kLanes <= n; i += kLanes)
+        for (int64_t l = 0; l < kLanes; ++l) best[l] = row[i + l] > best[l] ? row[i + l] : best[l];
     for (; i < n; ++i) best[0] = std::max(best[0], row[i]);
-    return *std::max_element(best, best + kRun);
+    return *std::max_element(best, best + kLanes);
 }
 
 }  // namespace
@@ -41,14 +42,16 @@ void anomaly_map(const float* scores, int64_t N, const Banded& rows, const Bande
     parallel_for(N * h, 1 + 32768 / (W * columns.taps), [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) widen(scores + i * w, columns, wide + i * W);
     });
+    const LinearKernels& kernels = linear_kernels();
+    std::vector<int64_t> offsets(static_cast<size_t>(rows.taps));
+    for (int64_t t = 0; t < rows.taps; ++t) offsets[t] = t * W;
     std::vector<float> row_maxima(static_cast<size_t>(N * H));
     parallel_for(N * H, 1 + 131072 / (W * rows.taps), [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
             const int64_t n = i / H, y = i % H;
             const float* source = wide + (n * h + rows.start[y]) * W;
-            weighted_sum<false>(
-                source, [W](int64_t t) { return t * W; }, rows.row(y), rows.count[y], W,
-                maps + i * W);
+            kernels.weighted_sum(source, offsets.data(), rows.row(y), rows.count[y], W, false,
+                                 maps + i * W);
             row_maxima[i] = maximum(maps + i * W, W);
         }
     });

@@ -1,25 +1,28 @@
-// Planes of dims to dims last: out[(y * w + x) * stride + d] (= or +=) planes[d][y * (w + 2) + x].
+// Planes of dims to dims last:
+//   out[(y * w + x) * stride + d] (= or +=) planes[d * plane + y * (w + 2) + x]
 #pragma once
 
 #include <cstdint>
+
+#include "weighted_sum.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 
+namespace pyad {
 namespace {
 
-inline void transpose(const float* __restrict planes, int64_t rows, int64_t w, int64_t lanes,
-                      bool accumulate, int64_t stride, float* __restrict out) {
-    const int64_t plane = rows * (w + 2);
+inline void transpose(const float* __restrict planes, int64_t plane, int64_t rows, int64_t w,
+                      int64_t lanes, bool accumulate, int64_t stride, float* __restrict out) {
     for (int64_t y = 0; y < rows; ++y, out += w * stride) {
         const float* row = planes + y * (w + 2);
         int64_t x = 0;
 #if defined(__SSE2__)
-        // Part of every x86-64: four by four in registers, four such squares to a cache line.
-        if (lanes == 16 && !accumulate)
+        // Part of every x86-64: four by four in registers.
+        if (lanes == kCell && !accumulate)
             for (; x + 4 <= w; x += 4)
-                for (int64_t d = 0; d < 16; d += 4) {
+                for (int64_t d = 0; d < kCell; d += 4) {
                     const float* from = row + d * plane + x;
                     __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + plane);
                     __m128 c = _mm_loadu_ps(from + 2 * plane), e = _mm_loadu_ps(from + 3 * plane);
@@ -41,3 +44,4 @@ inline void transpose(const float* __restrict planes, int64_t rows, int64_t w, i
 }
 
 }  // namespace
+}  // namespace pyad

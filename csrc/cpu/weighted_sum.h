@@ -1,35 +1,34 @@
-// The inner loop of the linear kernels: a weighted sum of equally long runs of floats.
+// The inner loops of the linear kernels, one form per instruction set.
 //
-// Every element is summed in the order of the weights with separate multiplications and additions,
-// so all instruction sets give the same bits. The partial sums stay in registers.
+// Every element starts from zero (or from `out`) and is summed in the order of the weights, with
+// separate multiplications and additions: all forms give the same bits.
 #pragma once
 
 #include <cstdint>
 
-namespace {
+namespace pyad {
 
-constexpr int64_t kRun = 16;
+constexpr int64_t kCell = 32;  // dims handled together: two cache lines of a descriptor
 
-// out[i] (= or +=) sum over t < count of weights[t] * source[offset(t) + i], for i < n.
-template <bool accumulate, typename Offset>
-inline void weighted_sum(const float* __restrict source, Offset offset, const float* weights,
-                         int64_t count, int64_t n, float* __restrict out) {
-    int64_t i = 0;
-    for (; i + kRun <= n; i += kRun) {
-        float sum[kRun];
-        for (int64_t l = 0; l < kRun; ++l) sum[l] = accumulate ? out[i + l] : 0.0f;
-        for (int64_t t = 0; t < count; ++t) {
-            const float* run = source + offset(t) + i;
-            const float w = weights[t];
-            for (int64_t l = 0; l < kRun; ++l) sum[l] += w * run[l];
-        }
-        for (int64_t l = 0; l < kRun; ++l) out[i + l] = sum[l];
-    }
-    for (; i < n; ++i) {
-        float sum = accumulate ? out[i] : 0.0f;
-        for (int64_t t = 0; t < count; ++t) sum += weights[t] * source[offset(t) + i];
-        out[i] = sum;
-    }
-}
+struct LinearKernels {
+    // out[i] (= or +=) sum over t < count of weights[t] * source[offsets[t] + i], for i < n.
+    void (*weighted_sum)(const float* source, const int64_t* offsets, const float* weights,
+                         int64_t count, int64_t n, bool accumulate, float* out);
 
-}  // namespace
+    // Interpolates a row of cells: for x < n and l < 32,
+    // out[x * stride + l] = sum over t < count[x] of weights[x * taps + t] * cells[start[x] +
+    // t][l].
+    void (*blend_cells)(const float* cells, const int32_t* start, const int32_t* count,
+                        const float* weights, int64_t taps, int64_t n, int64_t stride, float* out);
+};
+
+extern const LinearKernels linear_portable;
+#ifdef PYAD_X86_LEVELS
+extern const LinearKernels linear_avx2;
+extern const LinearKernels linear_avx512;
+#endif
+
+// The kernels of the level in use.
+const LinearKernels& linear_kernels();
+
+}  // namespace pyad

@@ -167,8 +167,8 @@ def _checked(features: Sequence[Array], channels: Sequence[int]) -> list[Array]:
         raise ValueError("[patch_aggregation] expected at least one level of features, got none.")
     if len(features) != len(channels):
         raise ValueError(
-            f"[patch_aggregation] expected {len(channels)} levels of features, got {len(features)}. "
-            "Was the plan made for another backbone?"
+            f"[patch_aggregation] expected {len(channels)} levels of features, got "
+            f"{len(features)}. Was the plan made for another backbone?"
         )
     for index, (level, C) in enumerate(zip(features, channels, strict=True)):
         if not isinstance(level, np.ndarray) or level.dtype != np.float32:

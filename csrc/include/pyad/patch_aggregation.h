@@ -48,7 +48,7 @@ class AggregationPlan {
         std::vector<Run> runs;    // of all dims, in order
         std::vector<int64_t> at;  // runs of dim d: [at[d - first], at[d - first + 1])
     };
-    // Up to 16 neighbouring dims that the same levels write.
+    // Up to 32 neighbouring dims that the same levels write.
     struct Block {
         int64_t first, last;
         std::vector<int32_t> levels;

@@ -240,9 +240,9 @@ def _foreign(
     if missing:
         raise BackendError(
             f"[backbone] {source} does not say how pictures are prepared for it; "
-            f"{', '.join(missing)} must be given. Either make the file with `pyad-edge backbone "
-            "export`, or pass its mean, std and colour order, such as 0.485,0.456,0.406 and "
-            "0.229,0.224,0.225 and rgb."
+            f"{', '.join(missing)} must be given. Make the file with `pyad-edge backbone export`, "
+            "which writes them into it, or pass mean, std and color_order, such as "
+            "(0.485, 0.456, 0.406), (0.229, 0.224, 0.225) and 'rgb', from Python."
         )
     entry = {
         "name": Path(source).stem,

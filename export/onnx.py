@@ -68,6 +68,18 @@ class BackboneExport:
     max_abs_error: float
     max_relative_error: float
 
+    def statement(self) -> str:
+        """The same for people, in one line."""
+        levels = ", ".join(
+            f"{name} ({channels} channels, 1/{stride})"
+            for name, channels, stride in zip(self.layers, self.channels, self.strides, strict=True)
+        )
+        return (
+            f"Wrote {self.path}: {self.name}, {levels}; {self.size_bytes / 1e6:.1f} MB; differs "
+            f"from torch by at most {self.max_abs_error:.1e} ({self.max_relative_error:.1e} "
+            f"relative); weights SHA-256 {self.weights_sha256}."
+        )
+
 
 def export_backbone(
     name: str,

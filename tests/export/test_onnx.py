@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 import urllib.request
 import warnings
@@ -18,20 +17,15 @@ torch = pytest.importorskip("torch", reason="exporting a network needs torch ([t
 pytest.importorskip("timm", reason="exporting a network needs timm ([train])")
 onnx = pytest.importorskip("onnx", reason="exporting a network needs onnx ([train])")
 
+from shared_data import weights  # noqa: E402
+
 from pyad_edge.backends import OnnxRuntimeBackend  # noqa: E402
 from pyad_edge.errors import BackendError, SettingError  # noqa: E402
 from pyad_edge.export import onnx as export_onnx  # noqa: E402
 from pyad_edge.export.backbones import resolve_backbone  # noqa: E402
 from pyad_edge.export.onnx import BackboneExport, export_backbone  # noqa: E402
 
-SHARED = Path(os.environ.get("PYAD_EDGE_TEST_DATA") or Path(__file__).parents[3] / "shared")
-R18 = SHARED / "weights" / "resnet18_layer3.safetensors"
-B0 = SHARED / "weights" / "tf_efficientnetv2_b0.safetensors"
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
-def needs(path: Path) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(not path.is_file(), reason=f"needs {path.name} in ../shared/weights")
 
 
 def timm_features(name: str, indices: tuple[int, ...], image: np.ndarray, file: Path | None) -> Any:
@@ -71,26 +65,28 @@ def random_r18(tmp_path_factory: pytest.TempPathFactory) -> BackboneExport:
     return export_backbone("resnet18", weights="random", layers="2,3", out=out)
 
 
-@needs(R18)
 def test_resnet18_weights_give_timms_features(tmp_path: Path) -> None:
-    done = export_backbone("resnet18", weights=R18, layers="2,3", out=tmp_path / "r18.onnx")
+    file = weights("resnet18_layer3")
+    done = export_backbone("resnet18", weights=file, layers="2,3", out=tmp_path / "r18.onnx")
     assert done.layers == ("layer2", "layer3")
     assert done.channels == (128, 256)
     assert done.strides == (8, 16)
-    assert done.weights_sha256 == hashlib.sha256(R18.read_bytes()).hexdigest()
+    assert done.weights_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert done.max_relative_error < 1e-5
+    assert "layer3 (256 channels, 1/16)" in done.statement()
+    assert done.weights_sha256 in done.statement()
     assert done.size_bytes == done.path.stat().st_size < 12_000_000
     operators = {node.op_type for node in onnx.load(done.path).graph.node}
     assert operators == {"Conv", "Relu", "Add", "MaxPool"}
     for shape in ((1, 3, 75, 101), (3, 3, 64, 96)):
         image = noise(*shape)
-        assert_same(done, image, timm_features("resnet18", (2, 3), image, R18))
+        assert_same(done, image, timm_features("resnet18", (2, 3), image, file))
 
 
-@needs(B0)
 def test_efficientnet_weights_give_timms_features(tmp_path: Path) -> None:
+    file = weights("tf_efficientnetv2_b0")
     done = export_backbone(
-        "tf_efficientnetv2_b0", weights=B0, layers=["2", "3"], out=tmp_path / "b0.onnx", opset=18
+        "tf_efficientnetv2_b0", weights=file, layers=["2", "3"], out=tmp_path / "b0.onnx", opset=18
     )
     assert done.layers == ("layer2", "layer3")
     assert done.channels == (48, 112)
@@ -98,7 +94,7 @@ def test_efficientnet_weights_give_timms_features(tmp_path: Path) -> None:
     # Its "same" padding depends on the size: odd and even ones take different ways.
     for shape in ((1, 3, 75, 102), (2, 3, 64, 97)):
         image = noise(*shape)
-        assert_same(done, image, timm_features("tf_efficientnetv2_b0", (2, 3), image, B0))
+        assert_same(done, image, timm_features("tf_efficientnetv2_b0", (2, 3), image, file))
 
 
 def test_random_weights_are_seeded_and_the_file_repeats(

@@ -23,6 +23,8 @@ Level parse(const std::string& name, const char* source) {
 
 const char* level_name(Level level) {
     switch (level) {
+        case Level::avx512vnni:
+            return "avx512vnni";
         case Level::avx512:
             return "avx512";
         case Level::avx2:
@@ -39,8 +41,10 @@ std::vector<Level> available_levels() {
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         levels.push_back(Level::avx2);
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
             levels.push_back(Level::avx512);
+            if (__builtin_cpu_supports("avx512vnni")) levels.push_back(Level::avx512vnni);
+        }
     }
 #endif
     return levels;

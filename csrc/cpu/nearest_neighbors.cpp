@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "pyad/parallel.h"
@@ -51,7 +52,13 @@ bool all_finite(const float* values, int64_t n) {
     return finite.load();
 }
 
-MemoryBank::MemoryBank(const float* rows, int64_t M, int64_t D) : rows_(rows, M, D, nullptr) {}
+MemoryBank::MemoryBank(const float* rows, int64_t M, int64_t D)
+    : kernels_(&screen_kernels()), rows_(rows, M, D, nullptr) {
+    if (kernels_->quantized_tile && D <= kQuantizedDim && !rows_.huge())
+        quantized_ = std::make_unique<QuantizedRows>(rows, M, D, rows_.mean(), kernels_->quantize);
+}
+
+MemoryBank::~MemoryBank() = default;
 
 void MemoryBank::search(const float* queries, int64_t Q, int64_t k, float* distances,
                         int64_t* indices) const {
@@ -62,31 +69,40 @@ void MemoryBank::search(const float* queries, int64_t Q, int64_t k, float* dista
     parallel_for(Q, block, [&](int64_t begin, int64_t end) {
         std::fill(distances + begin * k, distances + end * k, kInfinity);
         std::fill(indices + begin * k, indices + end * k, size());
-        search_screened(queries + begin * dim(), end - begin, k, distances + begin * k, indices + begin * k);
+        search_block(queries + begin * dim(), end - begin, k, distances + begin * k, indices + begin * k);
     });
 }
 
-void MemoryBank::search_exact(const float* query, int64_t k, float* distances, int64_t* indices) const {
-    const auto canonical = screen_kernels().canonical;
-    for (int64_t m = 0; m < size(); ++m) insert(canonical(query, rows_.row(m), dim()), m, k, distances, indices);
-}
-
-void MemoryBank::search_screened(const float* queries, int64_t Q, int64_t k, float* distances,
-                                 int64_t* indices) const {
-    thread_local PackedQueries packed;
-    const ScreenKernels& kernels = screen_kernels();
-    const std::vector<float> bars(Q, kInfinity);
-    if (!rows_.huge()) packed.pack(queries, Q, rows_, kernels.MR, bars.data());
-    if (rows_.huge() || packed.huge()) {
-        for (int64_t q = 0; q < Q; ++q)
-            search_exact(queries + q * dim(), k, distances + q * k, indices + q * k);
-        return;
-    }
-    screen(kernels, rows_, packed, Q, [&](int64_t q, int64_t row) {
-        insert(kernels.canonical(queries + q * dim(), rows_.row(row), dim()), row, k, distances + q * k,
+void MemoryBank::search_block(const float* queries, int64_t Q, int64_t k, float* distances,
+                              int64_t* indices) const {
+    const auto visit = [&](int64_t q, int64_t row) {
+        insert(kernels_->canonical(queries + q * dim(), rows_.row(row), dim()), row, k, distances + q * k,
                indices + q * k);
         return distances[q * k + k - 1];
-    });
+    };
+    if (quantized_ && !quantized_->huge()) {
+        thread_local QuantizedQueries packed;
+        packed.pack(queries, Q, dim(), rows_.mean(), kernels_->MR, kernels_->quantize);
+        if (!packed.huge()) {
+            const auto tile = [&](int64_t g, int64_t p, uint32_t* hits, float* bounds) {
+                kernels_->quantized_tile(packed.group(g), quantized_->panel(p), quantized_->quads(), hits,
+                                         bounds);
+            };
+            screen(*quantized_, packed, Q, tile, visit);
+            return;
+        }
+    }
+    if (!rows_.huge()) {
+        thread_local PackedQueries packed;
+        const std::vector<float> bars(Q, kInfinity);
+        packed.pack(queries, Q, rows_, kernels_->MR, bars.data());
+        if (!packed.huge()) {
+            screen(*kernels_, rows_, packed, Q, visit);
+            return;
+        }
+    }
+    for (int64_t q = 0; q < Q; ++q)
+        for (int64_t m = 0; m < size(); ++m) visit(q, m);
 }
 
 }  // namespace pyad

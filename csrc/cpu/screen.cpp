@@ -27,6 +27,8 @@ float round_up(double x) {
 const ScreenKernels& screen_kernels() {
 #ifdef PYAD_X86_LEVELS
     switch (active_level()) {
+        case Level::avx512vnni:
+            return screen_avx512vnni;
         case Level::avx512:
             return screen_avx512;
         case Level::avx2:

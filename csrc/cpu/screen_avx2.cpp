@@ -24,7 +24,7 @@ struct Avx2 {
 
 }  // namespace
 
-const ScreenKernels screen_avx2{6, tile_of<Avx2, 6>, canonical_of<Avx2>};
+const ScreenKernels screen_avx2{6, tile_of<Avx2, 6>, canonical_of<Avx2>, nullptr, nullptr};
 
 }  // namespace pyad
 #endif

@@ -1,28 +1,9 @@
 #ifdef PYAD_X86_LEVELS
-#include <immintrin.h>
-
+#include "avx512.h"
 #include "screen_tile.h"
 
 namespace pyad {
-namespace {
-
-struct Avx512 {
-    static constexpr int width = 16;
-    using type = __m512;
-    static type zero() { return _mm512_setzero_ps(); }
-    static type load(const float* p) { return _mm512_loadu_ps(p); }
-    static void store(float* p, type v) { _mm512_storeu_ps(p, v); }
-    static type broadcast(float x) { return _mm512_set1_ps(x); }
-    static type add(type a, type b) { return _mm512_add_ps(a, b); }
-    static type subtract(type a, type b) { return _mm512_sub_ps(a, b); }
-    static type multiply(type a, type b) { return _mm512_mul_ps(a, b); }
-    static type multiply_add(type a, type b, type c) { return _mm512_fmadd_ps(a, b, c); }
-    static uint32_t less_equal(type a, type b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
-};
-
-}  // namespace
-
-const ScreenKernels screen_avx512{12, tile_of<Avx512, 12>, canonical_of<Avx512>};
+const ScreenKernels screen_avx512{12, tile_of<Avx512, 12>, canonical_of<Avx512>, nullptr, nullptr};
 
 }  // namespace pyad
 #endif

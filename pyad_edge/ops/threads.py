@@ -22,7 +22,7 @@ def set_num_threads(n: int) -> None:
 
 
 def cpu_level() -> str:
-    """Instruction-set level in use: ``portable``, ``avx2`` or ``avx512``."""
+    """Instruction-set level in use: ``portable``, ``avx2``, ``avx512`` or ``avx512vnni``."""
     return str(native.cpu_level())
 
 

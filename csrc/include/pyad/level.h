@@ -1,5 +1,5 @@
 // Instruction-set levels of the CPU kernels. The best one that the machine has is chosen once at load;
-// the environment variable PYAD_CPU_LEVEL (portable, avx2, avx512) forces another.
+// the environment variable PYAD_CPU_LEVEL (portable, avx2, avx512, avx512vnni) forces another.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace pyad {
 
-enum class Level { portable = 0, avx2 = 1, avx512 = 2 };
+enum class Level { portable = 0, avx2 = 1, avx512 = 2, avx512vnni = 3 };
 
 const char* level_name(Level level);
 

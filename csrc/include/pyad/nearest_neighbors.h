@@ -15,17 +15,22 @@
 // product as a screen only. Its distance from the canonical value is at most
 // (1.125 D + 32) 2^-24 (||q||^2 + ||b||^2) (Higham, "Accuracy and Stability of Numerical Algorithms",
 // section 3.1, and the centring, norms and canonical sum bounded the same way); each row that this bound
-// cannot exclude is evaluated canonically. Values beyond 1e15 skip the screen.
+// cannot exclude is evaluated canonically. Values beyond 1e15 skip the screen. CPUs with integer dot
+// products screen in 8 bits first (quantized_rows.h).
 //
 // Limits: finite values (the caller checks; NaN or infinity gives undefined neighbours), D < 2^20.
 // A distance that overflows float32 is +infinity and takes part in the ordering as such.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "pyad/packed_rows.h"
+#include "pyad/quantized_rows.h"
 
 namespace pyad {
+
+struct ScreenKernels;
 
 float canonical_distance(const float* a, const float* b, int64_t D);
 
@@ -35,7 +40,9 @@ bool all_finite(const float* values, int64_t n);
 // A bank prepared for search; holds its own copies. Safe to search from several threads at once.
 class MemoryBank {
   public:
+    // The level in use now serves all searches of this bank.
     MemoryBank(const float* rows, int64_t M, int64_t D);
+    ~MemoryBank();
 
     int64_t size() const { return rows_.size(); }
     int64_t dim() const { return rows_.dim(); }
@@ -43,11 +50,11 @@ class MemoryBank {
     void search(const float* queries, int64_t Q, int64_t k, float* distances, int64_t* indices) const;
 
   private:
-    void search_exact(const float* query, int64_t k, float* distances, int64_t* indices) const;
-    void search_screened(const float* queries, int64_t Q, int64_t k, float* distances,
-                         int64_t* indices) const;
+    void search_block(const float* queries, int64_t Q, int64_t k, float* distances, int64_t* indices) const;
 
+    const ScreenKernels* kernels_;
     PackedRows rows_;
+    std::unique_ptr<QuantizedRows> quantized_;
 };
 
 }  // namespace pyad

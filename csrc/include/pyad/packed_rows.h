@@ -25,6 +25,7 @@ class PackedRows {
     const float* panel(int64_t p) const { return packed_.data() + p * D_ * kPanel; }      // (D, 32)
     const float* norms(int64_t p) const { return norms_.data() + p * kPanel; }            // (32)
     const float* mean() const { return mean_.data(); }                                    // (D)
+    float residual(int64_t) const { return 0.0f; }
     // The factor c of the error bound c (||q||^2 + ||b||^2), and its guard against underflow.
     double error_factor() const { return error_factor_; }
     double error_floor() const { return error_floor_; }
@@ -50,9 +51,11 @@ class PackedQueries {
     void set_best(int64_t i, float best);
 
     bool huge() const { return huge_; }
+    int MR() const { return MR_; }
     const float* group(int64_t g) const { return packed_.data() + g * D_ * MR_; }   // (D, MR)
     const float* thresholds(int64_t g) const { return thresholds_.data() + g * MR_; }  // (MR)
-    float threshold(int64_t i) const { return thresholds_[i]; }
+    // Whether a row whose tile gave `bound` may still lie within the bar of query i.
+    bool within(int64_t i, float bound, float) const { return bound <= thresholds_[i]; }
     int64_t groups() const { return (n_ + MR_ - 1) / MR_; }
 
   private:

@@ -44,10 +44,16 @@ class Surface:
         return cls(height, albedo, ones, ones.copy(), None, np.zeros(height.shape, bool))
 
 
-def _spot(rng: np.random.Generator, low: float, high: float) -> tuple[float, float]:
-    """A random place (x, y) between two radii, evenly over the area."""
-    radius, angle = np.sqrt(rng.uniform(low**2, high**2)), rng.uniform(0, 2 * np.pi)
-    return float(radius * np.cos(angle)), float(radius * np.sin(angle))
+def _spot(
+    rng: np.random.Generator, low: float, high: float, *, clear: float = 0.0
+) -> tuple[float, float]:
+    """A random place (x, y) between two radii, evenly over the area, ``clear`` of bolt holes."""
+    while True:
+        radius, angle = np.sqrt(rng.uniform(low**2, high**2)), rng.uniform(0, 2 * np.pi)
+        x, y = float(radius * np.cos(angle)), float(radius * np.sin(angle))
+        holes = (hole_centre(index) for index in range(HOLES))
+        if all(np.hypot(x - cx, y - cy) > HOLE_RADIUS + clear for cx, cy in holes):
+            return x, y
 
 
 def _pixels(shape: Geometry, points: Array) -> Array:
@@ -103,30 +109,32 @@ def scratch(rng: np.random.Generator, shape: Geometry, surface: Surface) -> None
         first = int(rng.integers(0, 6))
         cover = np.maximum(cover, _line(shape, beside[first:], 2))
     cover *= shape.solid
-    depth = rng.uniform(0.55, 1.0)
+    depth = rng.uniform(0.7, 1.1)
     soft = cv2.GaussianBlur(cover, (0, 0), 0.8 * _scale(shape))
-    surface.height -= 3.2 * depth * soft
+    surface.height -= 3.8 * depth * soft
     surface.albedo *= 1.0 + 0.42 * depth * soft
     surface.mask |= _grown(cover, 2)
 
 
 def dent(rng: np.random.Generator, shape: Geometry, surface: Surface) -> None:
     """A blow: a smooth hollow with a raised rim on a machined face."""
-    at = _spot(rng, 0.66, 0.92) if rng.random() < 0.75 else _spot(rng, 0.42, 0.55)
-    radius = rng.uniform(0.055, 0.095)
+    radius = rng.uniform(0.060, 0.100)
+    face = (0.68, 0.92) if rng.random() < 0.75 else (0.42, 0.54)
+    at = _spot(rng, *face, clear=0.03 + 0.8 * radius)
     field = np.clip(_blob(rng, shape, at, radius, 0.12), -1.0, 1.0)
     hollow = np.square(np.clip(field, 0.0, 1.0)) * (3.0 - 2.0 * np.clip(field, 0.0, 1.0))
     rim = np.exp(-np.square(field / 0.16))
-    deep = rng.uniform(0.75, 1.1) * radius * shape.radius_px
+    deep = rng.uniform(0.85, 1.2) * radius * shape.radius_px
     surface.height += (-0.50 * hollow + 0.075 * rim) * deep
-    surface.albedo *= 1.0 - 0.16 * hollow
+    surface.albedo *= 1.0 - 0.22 * hollow
     surface.mask |= (field > -0.08) & (shape.solid > 0.5)
 
 
 def stain(rng: np.random.Generator, shape: Geometry, surface: Surface) -> None:
     """Oil or rust: a blotchy brownish film with a few splashes beside it."""
-    at, radius = _spot(rng, 0.30, 0.90), rng.uniform(0.09, 0.17)
-    field = _blob(rng, shape, at, radius, 0.30)
+    face = (0.62, 0.92) if rng.random() < 0.7 else (0.30, 0.56)
+    at, radius = _spot(rng, *face, clear=0.06), rng.uniform(0.11, 0.19)
+    field = _blob(rng, shape, at, radius, 0.25)
     for _ in range(int(rng.integers(1, 4))):
         beside = np.array(at) + rng.normal(0, radius, 2)
         drop = rng.uniform(0.015, 0.035)
@@ -134,7 +142,7 @@ def stain(rng: np.random.Generator, shape: Geometry, surface: Surface) -> None:
     side = shape.r.shape[0]
     cells = rng.standard_normal((38, 38), dtype=np.float32)
     blotchy = cv2.resize(cells, (side, side), interpolation=cv2.INTER_CUBIC)
-    film = np.clip((field + 0.16 * blotchy) * 2.2, 0.0, 1.0) * shape.solid
+    film = np.clip((field + 0.10 + 0.16 * blotchy) * 2.2, 0.0, 1.0) * shape.solid
     thick = film * (0.72 + 0.22 * np.clip(blotchy, -1.0, 1.3))
     edge = np.exp(-np.square((film - 0.35) / 0.22)) * (film > 0)
     strength = rng.uniform(0.8, 1.1)
@@ -195,16 +203,16 @@ def burr(rng: np.random.Generator, shape: Geometry, surface: Surface) -> None:
     cx, cy = hole_centre(int(rng.integers(HOLES)))
     start, span = rng.uniform(0, 2 * np.pi), rng.uniform(1.6, 3.2)
     steps = np.linspace(0, 1, 20)
-    lift = rng.uniform(0.35, 0.75)
+    lift = rng.uniform(0.5, 0.85)
     ragged = HOLE_RADIUS * (1.04 + lift * np.sin(np.pi * steps) * rng.uniform(0.55, 1.0, 20))
     way = start + span * steps
     path = np.stack([cx + ragged * np.cos(way), cy + ragged * np.sin(way)], 1)
-    cover = _line(shape, path, max(2, round(4 * _scale(shape)))) * (shape.solid > 0.02)
+    cover = _line(shape, path, max(2, round(5 * _scale(shape)))) * (shape.solid > 0.02)
     soft = cv2.GaussianBlur(cover, (0, 0), 1.0 * _scale(shape))
     shadow = np.roll(soft, (round(5 * _scale(shape)), round(4 * _scale(shape))), (0, 1))
-    surface.albedo *= 1.0 - 0.55 * np.clip(shadow - soft, 0.0, 1.0)
+    surface.albedo *= 1.0 - 0.75 * np.clip(shadow - soft, 0.0, 1.0)
     surface.height += 6.0 * _scale(shape) * soft
-    surface.albedo += 0.35 * soft
+    surface.albedo += 0.42 * soft
     surface.mask |= _grown(np.maximum(cover, shadow * (shape.solid > 0.5)), 1)
 
 

@@ -187,7 +187,7 @@ def _photograph(
     balance = np.array([0.985, 1.0, 1.03]) * (1.0 + 0.004 * rng.standard_normal(3))
     light = light * (gain * balance).astype(np.float32)
     # Shot noise grows with the root of the light, read noise does not.
-    sigma = np.sqrt(np.clip(light, 0.0, 1.0) * 1.6e-4 + 2.5e-5)
+    sigma = np.sqrt(np.clip(light, 0.0, 1.0) * 1.2e-4 + 2.0e-5)
     light = light + sigma * rng.standard_normal(light.shape, dtype=np.float32)
     image = np.clip(np.power(np.clip(light, 0.0, 1.0), 0.85) * 255.0 + 0.5, 0, 255)
     return image.astype(np.uint8), np.asarray(cover > 0.5)

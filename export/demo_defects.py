@@ -188,10 +188,10 @@ def chip(rng: np.random.Generator, shape: Geometry, surface: Surface) -> None:
     field = _blob(rng, shape, at, rng.uniform(0.06, 0.12), 0.14)
     broken = np.clip(field * 8.0, 0.0, 1.0) * shape.solid
     rough = cv2.GaussianBlur(
-        rng.standard_normal(field.shape, dtype=np.float32), (0, 0), 1.6 * _scale(shape)
+        rng.standard_normal(field.shape, dtype=np.float32), (0, 0), 2.0 * _scale(shape)
     )
-    surface.height -= broken * (np.clip(field, 0, 1) * 16.0 * _scale(shape) + 5.0 * rough)
-    surface.albedo *= 1.0 - broken * (0.18 - 0.6 * rough)
+    surface.height -= broken * (np.clip(field, 0, 1) * 16.0 * _scale(shape) + 2.4 * rough)
+    surface.albedo *= 1.0 - broken * (0.16 - 0.5 * rough)
     surface.gloss *= 1.0 - broken
     # Near the rim the material is gone altogether.
     surface.solid *= 1.0 - np.clip((field - 0.62) * 8.0, 0.0, 1.0)

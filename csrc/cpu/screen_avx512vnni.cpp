@@ -26,20 +26,33 @@ void quantized_tile(const QuantizedGroup& group, const QuantizedPanel& panel, in
             right[r] = _mm512_dpbusd_epi32(right[r], r1, q);
         }
     }
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-        const __m512 scales = _mm512_loadu_ps(panel.scales + 16 * half);
-        const __m512 norms = _mm512_loadu_ps(panel.norms + 16 * half);
-        const __m512 residuals = _mm512_loadu_ps(panel.residuals + 16 * half);
+    // Through memory, so that the loop above keeps its sums in registers (GCC 12 would not otherwise).
+    alignas(64) int32_t dots[kHeight * kPanel];
 #pragma GCC unroll 16
-        for (int r = 0; r < kHeight; ++r) {
-            const __m512i dot = _mm512_sub_epi32(half ? right[r] : left[r], _mm512_set1_epi32(group.corrections[r]));
-            const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), scales);
-            const __m512 bound = _mm512_fnmadd_ps(scaled, _mm512_set1_ps(group.scales[r]), norms);
-            const __m512 reached = _mm512_fnmadd_ps(residuals, _mm512_set1_ps(group.reaches[r]), bound);
-            const uint32_t mask = _mm512_cmp_ps_mask(reached, _mm512_set1_ps(group.thresholds[r]), _CMP_LE_OQ);
-            hits[r] = half ? hits[r] | mask << 16 : mask;
-            _mm512_storeu_ps(bounds + r * kPanel + 16 * half, bound);
+    for (int r = 0; r < kHeight; ++r) {
+        _mm512_store_si512(dots + r * kPanel, left[r]);
+        _mm512_store_si512(dots + r * kPanel + 16, right[r]);
+    }
+    const __m512 scales0 = _mm512_loadu_ps(panel.scales), scales1 = _mm512_loadu_ps(panel.scales + 16);
+    const __m512 norms0 = _mm512_loadu_ps(panel.norms), norms1 = _mm512_loadu_ps(panel.norms + 16);
+    const __m512 reach0 = _mm512_loadu_ps(panel.residuals), reach1 = _mm512_loadu_ps(panel.residuals + 16);
+    for (int r = 0; r < kHeight; ++r) {
+        const __m512i correction = _mm512_set1_epi32(group.corrections[r]);
+        const __m512 scale = _mm512_set1_ps(group.scales[r]), reach = _mm512_set1_ps(group.reaches[r]);
+        const __m512 threshold = _mm512_set1_ps(group.thresholds[r]);
+        const auto distance = [&](const int32_t* dot, __m512 scales, __m512 norms) {
+            const __m512i exact = _mm512_sub_epi32(_mm512_load_si512(dot), correction);
+            const __m512 products = _mm512_cvtepi32_ps(exact);
+            return _mm512_fnmadd_ps(_mm512_mul_ps(products, scales), scale, norms);
+        };
+        const __m512 d0 = distance(dots + r * kPanel, scales0, norms0),
+                     d1 = distance(dots + r * kPanel + 16, scales1, norms1);
+        const uint32_t mask0 = _mm512_cmp_ps_mask(_mm512_fnmadd_ps(reach0, reach, d0), threshold, _CMP_LE_OQ);
+        const uint32_t mask1 = _mm512_cmp_ps_mask(_mm512_fnmadd_ps(reach1, reach, d1), threshold, _CMP_LE_OQ);
+        hits[r] = mask0 | mask1 << 16;
+        if (hits[r]) {
+            _mm512_storeu_ps(bounds + r * kPanel, d0);
+            _mm512_storeu_ps(bounds + r * kPanel + 16, d1);
         }
     }
 }

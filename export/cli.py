@@ -58,7 +58,9 @@ def train_patchcore_command(
         Optional[str],  # noqa: UP045
         typer.Option(help="Centre crop to S or HxW after resizing."),
     ] = None,
-    coreset: Annotated[float, typer.Option(help="Share of all patches kept, 0 < ratio <= 1.")] = 0.01,
+    coreset: Annotated[
+        float, typer.Option(help="Share of all patches kept, 0 < ratio <= 1.")
+    ] = 0.01,
     scoring: Annotated[
         Literal["reweighted", "maximum"],
         typer.Option(help="The paper's eq. 7, or the official code's plain maximum (squared)."),
@@ -68,7 +70,9 @@ def train_patchcore_command(
     ] = "official",
     dim: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="Dimensions of the official embedding; the levels' channels, at most 1024."),
+        typer.Option(
+            help="Dimensions of the official embedding; the levels' channels, at most 1024."
+        ),
     ] = None,
     holdout: Annotated[
         float, typer.Option(help="Share of good pictures kept out of the bank for calibration.")
@@ -77,7 +81,9 @@ def train_patchcore_command(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Folder of other good pictures to calibrate on; --holdout is then 0."),
     ] = None,
-    false_reject: Annotated[float, typer.Option(help="Target rate of rejected normal parts.")] = 0.001,
+    false_reject: Annotated[
+        float, typer.Option(help="Target rate of rejected normal parts.")
+    ] = 0.001,
     seed: Annotated[int, typer.Option(help="Of hold-out, projection and coreset.")] = 0,
     memory_limit: Annotated[
         Optional[str],  # noqa: UP045
@@ -157,7 +163,8 @@ def backbone_export_command(
         str, typer.Argument(metavar="NETWORK", help="A timm name, or torchvision:NAME.")
     ],
     weights: Annotated[
-        str, typer.Option(help="FILE.safetensors, or 'hub' to download them, or 'random' for tests.")
+        str,
+        typer.Option(help="FILE.safetensors, or 'hub' to download them, or 'random' for tests."),
     ],
     layers: Annotated[str, typer.Option(help="Levels wanted, such as 2,3 or layer2,layer3.")],
     out_file: Annotated[Path, typer.Option("--out", help="The ONNX file to write.")],

@@ -31,6 +31,7 @@ from pyad_edge.stream import open_source
 __all__ = ["run_demo"]
 
 TRAIN, GOOD, PER_DEFECT = 120, 60, 10
+CORESET = 0.02
 FALSE_REJECT = 0.05  # what 24 held-out pictures can guarantee
 MARKER = ".pyad-edge-demo"  # the folder is ours to empty
 
@@ -58,7 +59,7 @@ def run_demo(folder: Path, *, seed: int, threads: int | None) -> None:
     generated = time.perf_counter()
 
     err.print("[bold]2. Fit[/]  PatchCore, built-in backbone")
-    settings = make_settings(seed=seed, false_reject=FALSE_REJECT)
+    settings = make_settings(seed=seed, coreset=CORESET, false_reject=FALSE_REJECT)
     with progress_bar() as progress:
         report = train_patchcore(
             data, engine, settings=settings, threads=threads, progress=progress
@@ -116,15 +117,15 @@ def _table(frames: Sequence[Sample], records: Sequence[dict[str, Any]]) -> Table
         raise BackendError(f"[demo] {len(faults)} frames have no verdict: {faults[0]['error']}")
     scores = [record["score"] for record in records]
     auroc = image_auroc([frame.is_anomalous for frame in frames], scores)
-    table = Table(
-        title=f"image AUROC {auroc:.4f} over {len(frames)} frames", title_justify="left"
-    )
+    table = Table(title=f"image AUROC {auroc:.4f} over {len(frames)} frames", title_justify="left")
     for heading in ("frame shows", "frames", "OK", "NG"):
         table.add_column(heading, justify="left" if heading == "frame shows" else "right")
     seen = Counter(
         (frame.defect, record["verdict"]) for frame, record in zip(frames, records, strict=True)
     )
-    for defect in sorted({frame.defect for frame in frames}, key=lambda name: (name != "good", name)):
+    for defect in sorted(
+        {frame.defect for frame in frames}, key=lambda name: (name != "good", name)
+    ):
         ok, ng = seen[defect, "OK"], seen[defect, "NG"]
         table.add_row(defect.replace("_", " "), str(ok + ng), str(ok), str(ng))
     return table

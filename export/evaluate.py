@@ -194,7 +194,14 @@ def _summarise(
 def render(report: Evaluation) -> Group:
     """The tables that people read."""
     figures = Table(title=f"{Path(report.engine).name} on {report.data}", title_justify="left")
-    for title in ("image AUROC", "pixel AUROC", "AUPRO (FPR <= 0.3)", "F1-max", "ms/picture", "p99 ms"):
+    for title in (
+        "image AUROC",
+        "pixel AUROC",
+        "AUPRO (FPR <= 0.3)",
+        "F1-max",
+        "ms/picture",
+        "p99 ms",
+    ):
         figures.add_column(title, justify="right")
     figures.add_row(
         _rate(report.image_auroc),

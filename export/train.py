@@ -127,8 +127,14 @@ def _check_target(out: Path) -> None:
     """Find out before the fit, not after it, that the result cannot be written."""
     folder = out.parent
     if out.is_dir():
-        raise SettingError(f"[train] --out {out} is a folder. Name a file in it, such as part.pyad.")
+        raise SettingError(
+            f"[train] --out {out} is a folder. Name a file in it, such as part.pyad."
+        )
     if not folder.is_dir():
-        raise SettingError(f"[train] the folder {folder} of --out {out} does not exist. Make it first.")
+        raise SettingError(
+            f"[train] the folder {folder} of --out {out} does not exist. Make it first."
+        )
     if not os.access(folder, os.W_OK):
-        raise SettingError(f"[train] the folder {folder} of --out {out} may not be written by this user.")
+        raise SettingError(
+            f"[train] the folder {folder} of --out {out} may not be written by this user."
+        )

@@ -1,7 +1,7 @@
 """pyad_edge: visual anomaly detection for camera loops.
 
-    runtime = pyad_edge.Runtime("part.pyad")
-    result = runtime.infer(frame)  # uint8 (H, W, 3) RGB or (H, W)
+runtime = pyad_edge.Runtime("part.pyad")
+result = runtime.infer(frame)  # uint8 (H, W, 3) RGB or (H, W)
 """
 
 from importlib.metadata import version

@@ -21,7 +21,9 @@ from pyad_edge.stream import open_source
 
 __all__ = ["app", "main"]
 
-EPILOG = "Exit codes: " + "; ".join(f"{code}: {meaning}" for code, meaning in EXIT_CODES.items()) + "."
+EPILOG = (
+    "Exit codes: " + "; ".join(f"{code}: {meaning}" for code, meaning in EXIT_CODES.items()) + "."
+)
 
 app = typer.Typer(
     name="pyad-edge",
@@ -32,7 +34,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-EngineFile = Annotated[Path, typer.Argument(metavar="ENGINE", help="A .pyad file.", show_default=False)]
+EngineFile = Annotated[
+    Path, typer.Argument(metavar="ENGINE", help="A .pyad file.", show_default=False)
+]
 FalseReject = Annotated[
     Optional[float],  # noqa: UP045 - typer reads it on Python 3.10
     typer.Option(help="Target rate of rejected normal parts, instead of the engine's own."),
@@ -43,7 +47,9 @@ FixedThreshold = Annotated[
 ]
 Threads = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option(min=1, max=1024, help="Threads of network and kernels; all usable cores if not given."),
+    typer.Option(
+        min=1, max=1024, help="Threads of network and kernels; all usable cores if not given."
+    ),
 ]
 
 
@@ -51,7 +57,8 @@ Threads = Annotated[
 def run(
     engine: EngineFile,
     source: Annotated[
-        str, typer.Option(help="A folder of pictures, a picture, a video file, or a camera (camera:0).")
+        str,
+        typer.Option(help="A folder of pictures, a picture, a video file, or a camera (camera:0)."),
     ],
     save: Annotated[
         Optional[Path],  # noqa: UP045
@@ -100,7 +107,11 @@ def info(
     if as_json:
         print_json(content)
         return
-    training, head, aggregation = content["training"], content["head"], content["head"]["aggregation"]
+    training, head, aggregation = (
+        content["training"],
+        content["head"],
+        content["head"]["aggregation"],
+    )
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -120,7 +131,9 @@ def info(
         "score": content["score_meaning"],
         "threshold": content["threshold"]["statement"],
         "self-test": f"{content['golden_pictures']} golden pictures, checked at every open",
-        "made with": ", ".join(f"{name} {version}" for name, version in content["created_with"].items()),
+        "made with": ", ".join(
+            f"{name} {version}" for name, version in content["created_with"].items()
+        ),
     }
     for name, text in rows.items():
         table.add_row(name, escape(text))

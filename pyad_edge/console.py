@@ -31,7 +31,9 @@ EXIT_CODES = {
 }
 
 # typer brings click itself in some versions and depends on it in others; this is its own, in each.
-_UsageError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+_UsageError: Any = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
 
 out = Console(soft_wrap=True)
 err = Console(stderr=True)
@@ -73,7 +75,9 @@ def run_app(app: typer.Typer) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" while writing {error.filename}" if error.filename else ""
-        return _fail(f"The disk is full{where}. Free some space and try again.", ResourceError.exit_code)
+        return _fail(
+            f"The disk is full{where}. Free some space and try again.", ResourceError.exit_code
+        )
 
 
 def _fail(sentence: str, code: int) -> int:

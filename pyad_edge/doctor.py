@@ -47,7 +47,9 @@ def examine() -> list[Finding]:
         try:
             findings.append(check())
         except Exception as error:  # a doctor reports, whatever is wrong
-            findings.append(Finding(check.__name__.strip("_"), "broken", f"{type(error).__name__}: {error}"))
+            findings.append(
+                Finding(check.__name__.strip("_"), "broken", f"{type(error).__name__}: {error}")
+            )
     return findings + [_optional(name) for name in _OPTIONAL]
 
 
@@ -58,7 +60,9 @@ def _package() -> Finding:
 
 def _kernels() -> Finding:
     levels = ", ".join(available_cpu_levels())
-    return Finding("cpu kernels", "ok", f"level {cpu_level()} (of {levels}), {num_threads()} threads")
+    return Finding(
+        "cpu kernels", "ok", f"level {cpu_level()} (of {levels}), {num_threads()} threads"
+    )
 
 
 def _self_test() -> Finding:
@@ -68,7 +72,9 @@ def _self_test() -> Finding:
     ours, expected = nearest_neighbors(queries, bank), plain_nearest_neighbors(queries, bank)
     equal = all(a.tobytes() == b.tobytes() for a, b in zip(ours, expected, strict=True))
     if equal:
-        return Finding("self-test", "ok", "nearest_neighbors agrees with its reference to the last bit")
+        return Finding(
+            "self-test", "ok", "nearest_neighbors agrees with its reference to the last bit"
+        )
     return Finding(
         "self-test",
         "broken",
@@ -80,7 +86,9 @@ def _onnxruntime() -> Finding:
     import onnxruntime
 
     providers = ", ".join(onnxruntime.get_available_providers())
-    return Finding("onnxruntime", "ok", f"{onnxruntime.__version__}; providers {providers}; used: CPU")
+    return Finding(
+        "onnxruntime", "ok", f"{onnxruntime.__version__}; providers {providers}; used: CPU"
+    )
 
 
 def _cuda() -> Finding:

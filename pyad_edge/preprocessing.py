@@ -88,7 +88,9 @@ def to_batch(
     return batch
 
 
-def map_box(frame_size: tuple[int, int], settings: Preprocessing) -> tuple[float, float, float, float]:
+def map_box(
+    frame_size: tuple[int, int], settings: Preprocessing
+) -> tuple[float, float, float, float]:
     """The part of a frame (H, W) that the map covers: (x, y, width, height) in its pixels."""
     H, W = frame_size
     if isinstance(settings.resize, int):

@@ -73,7 +73,9 @@ class Runtime:
                 f"[Runtime] unknown backend '{backend}'. This version has: onnxruntime."
             )
         if color_order not in (None, "rgb", "bgr"):
-            raise SettingError(f"[Runtime] expected color_order 'rgb' or 'bgr', got {color_order!r}.")
+            raise SettingError(
+                f"[Runtime] expected color_order 'rgb' or 'bgr', got {color_order!r}."
+            )
         self._color_order = color_order
         self.engine = engine if isinstance(engine, Engine) else read_engine(engine)
         self._pipeline = build_pipeline(self.engine, threads=threads)

@@ -28,7 +28,11 @@ def test_absence_is_a_sentence_and_never_a_crash() -> None:
 @pytest.mark.parametrize(("Q", "M", "D"), [(1, 1, 1), (9, 257, 19), (100, 333, 384)])
 def test_bit_equal_to_the_cpu(Q: int, M: int, D: int) -> None:
     rng = np.random.default_rng(Q)
-    queries = rng.integers(-2, 3, (Q, D)).astype(np.float32) + rng.choice([0, 0.1], (Q, 1)).astype("f4")
+    queries = rng.integers(-2, 3, (Q, D)).astype(np.float32) + rng.choice([0, 0.1], (Q, 1)).astype(
+        "f4"
+    )
     bank = rng.integers(-2, 3, (M, D)).astype(np.float32)
-    for ours, theirs in zip(cuda.nearest_neighbors(queries, bank), nearest_neighbors(queries, bank), strict=True):
+    for ours, theirs in zip(
+        cuda.nearest_neighbors(queries, bank), nearest_neighbors(queries, bank), strict=True
+    ):
         assert ours.tobytes() == theirs.tobytes()

@@ -15,15 +15,14 @@ from pyad_edge.ops.greedy_coreset import (
 )
 
 
-
 @pytest.mark.parametrize(
     ("N", "P", "count"), [(1, 1, 1), (10, 3, 10), (500, 17, 60), (3000, 128, 400), (2500, 5, 2500)]
 )
 def test_picks_are_those_of_the_plain_loop(N: int, P: int, count: int) -> None:
     rng = np.random.default_rng(N)
-    points = (rng.normal(size=(N, 4)) @ rng.normal(size=(4, P)) + 0.1 * rng.normal(size=(N, P))).astype(
-        np.float32
-    )
+    points = (
+        rng.normal(size=(N, 4)) @ rng.normal(size=(4, P)) + 0.1 * rng.normal(size=(N, P))
+    ).astype(np.float32)
     points[N // 2 :] = points[: N - N // 2]  # every row twice
     initial = start_distances(points, seed=1)
     check(greedy_coreset, plain.greedy_coreset, points, count=count, initial=initial)
@@ -59,7 +58,10 @@ def test_huge_values_take_the_exact_path() -> None:
 def test_projection() -> None:
     rng = np.random.default_rng(1)
     for N, D, P in [(1, 1, 1), (300, 37, 128), (70, 384, 65)]:
-        features, matrix = rng.normal(size=(N, D)).astype(np.float32), random_projection(D, out_dim=P, seed=3)
+        features, matrix = (
+            rng.normal(size=(N, D)).astype(np.float32),
+            random_projection(D, out_dim=P, seed=3),
+        )
         assert matrix.shape == (D, P)
         check(project, plain.project, features, matrix, atol=2e-5)
     wide = random_projection(384, seed=0)

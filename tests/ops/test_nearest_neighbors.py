@@ -12,7 +12,14 @@ from pyad_edge.reference.nearest_neighbors import canonical_distances
 
 expected = reference.nearest_neighbors
 
-SHAPES = [(1, 1, 1, 1), (5, 7, 3, 2), (33, 32, 16, 1), (100, 333, 67, 3), (13, 65, 129, 65), (197, 31, 384, 1)]
+SHAPES = [
+    (1, 1, 1, 1),
+    (5, 7, 3, 2),
+    (33, 32, 16, 1),
+    (100, 333, 67, 3),
+    (13, 65, 129, 65),
+    (197, 31, 384, 1),
+]
 
 
 def features(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -63,7 +70,9 @@ def test_far_from_the_origin_the_screen_still_excludes_nothing() -> None:
 @given(
     st.integers(1, 40), st.integers(1, 90), st.integers(1, 40), st.integers(0, 2**32 - 1), st.data()
 )
-def test_integer_vectors_pin_the_tie_rule(Q: int, M: int, D: int, seed: int, data: st.DataObject) -> None:
+def test_integer_vectors_pin_the_tie_rule(
+    Q: int, M: int, D: int, seed: int, data: st.DataObject
+) -> None:
     # Small integers: every sum is exact, duplicates and ties abound, zero rows included.
     rng = np.random.default_rng(seed)
     queries = rng.integers(-1, 2, (Q, D)).astype(np.float32)
@@ -120,5 +129,7 @@ def test_refuses_what_it_cannot_search() -> None:
 
 
 def test_no_queries_give_no_neighbours() -> None:
-    distances, indices = nearest_neighbors(np.empty((0, 3), np.float32), np.ones((4, 3), np.float32))
+    distances, indices = nearest_neighbors(
+        np.empty((0, 3), np.float32), np.ones((4, 3), np.float32)
+    )
     assert distances.shape == indices.shape == (0, 1)

@@ -92,7 +92,9 @@ class Extractor:
         try:
             return embed(features, self._head)[0]
         except ValueError as error:
-            raise BackendError(f"[patchcore] the backbone failed on {path.name}: {error}") from error
+            raise BackendError(
+                f"[patchcore] the backbone failed on {path.name}: {error}"
+            ) from error
 
 
 def project_all(

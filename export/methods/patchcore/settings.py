@@ -54,10 +54,14 @@ class PatchCoreSettings(BaseModel):
     @model_validator(mode="after")
     def _sizes_agree(self) -> PatchCoreSettings:
         if isinstance(self.resize, int) and self.crop is None:
-            raise ValueError("a single resize side needs a crop, so that all pictures have one size")
+            raise ValueError(
+                "a single resize side needs a crop, so that all pictures have one size"
+            )
         sides = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
         if self.crop is not None and (self.crop[0] > sides[0] or self.crop[1] > sides[1]):
-            raise ValueError(f"the crop {self.crop} is larger than the resized picture {self.resize}")
+            raise ValueError(
+                f"the crop {self.crop} is larger than the resized picture {self.resize}"
+            )
         if self.aggregation == "average" and (self.pre_dim or self.target_dim):
             raise ValueError("'average' has no dimensions to choose; drop pre_dim and target_dim")
         return self

@@ -31,7 +31,7 @@ _CONTOUR, _BOX, _TRUTH = (255, 255, 255), (255, 214, 10), (64, 224, 120)
 _MAX_BOXES = 8
 
 # Heat as a share of the map's threshold: transparent up to the first, full colour at the second.
-_HEAT_FROM, _HEAT_TO = 0.6, 1.8
+_HEAT_FROM, _HEAT_TO = 0.75, 1.8
 
 
 def draw_overlay(
@@ -47,7 +47,7 @@ def draw_overlay(
     and scores; with ``ground_truth``, the frame with the true defect outlined.
 
     Heat is the anomaly map divided by ``result.map_threshold``, in the perceptually uniform colour
-    map "inferno": nothing below 0.6, white-yellow from 1.8.
+    map "inferno": nothing below 0.75, white-yellow from 1.8.
 
     Args:
         frame: (H, W, 3) uint8 RGB, of any size; small ones are enlarged, large ones reduced.

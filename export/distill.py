@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+
 from pyad_edge.export import student as edge18
 from pyad_edge.export import textures
 from pyad_edge.export.distill_pictures import ahead, batches, load_naturals, normalised

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
 from pyad_edge.export import student as edge18
 from pyad_edge.export import textures
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
 from pyad_edge.export import textures
 from pyad_edge.export.distill_pictures import Pictures, crop, normalised
 

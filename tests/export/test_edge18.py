@@ -134,6 +134,7 @@ def test_agrees_with_its_teacher_on_photographs_kept_from_training(
     if not weights.is_file() or not photographs.is_dir():
         pytest.skip(f"no teacher and photographs under {SHARED}; set PYAD_EDGE_TEST_DATA")
     import torch
+
     from pyad_edge.export import distill_pictures as pictures
     from pyad_edge.export import distill_validation as validation
 

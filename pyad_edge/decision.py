@@ -13,6 +13,8 @@ from pyad_edge.result import Region
 
 __all__ = ["find_regions", "map_rate"]
 
+ROUNDING = 1e-6  # pixels
+
 
 def map_rate(limit: Threshold) -> float:
     """False-reject rate for the map's threshold that goes with a score threshold.
@@ -46,13 +48,14 @@ def find_regions(
         score = float(anomaly_map[window][labels[window] == label].max())
         x0, x1 = map_box[0] + left * scale_x, map_box[0] + (left + width) * scale_x
         y0, y1 = map_box[1] + top * scale_y, map_box[1] + (top + height) * scale_y
-        x, y = math.floor(x0), math.floor(y0)
+        # 27 / 47 * 47 is a little more than 27: a border that rounding moved stays where it was.
+        x, y = math.floor(x0 + ROUNDING), math.floor(y0 + ROUNDING)
         regions.append(
             Region(
                 x=x,
                 y=y,
-                width=max(1, math.ceil(x1) - x),
-                height=max(1, math.ceil(y1) - y),
+                width=max(1, math.ceil(x1 - ROUNDING) - x),
+                height=max(1, math.ceil(y1 - ROUNDING) - y),
                 score=score,
                 area=max(1, round(area * scale_x * scale_y)),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,29 +86,35 @@ class MemoryBankHead:
         """Score backbone levels, each (N, C, h, w) float32.
 
         Raises:
-            ValueError: if a feature is not finite or a shape does not fit.
+            ValueError: if a feature or distance is not finite or a shape does not fit.
         """
         patches = embed(features, self.settings)  # (N, h, w, D)
         N, h, w, D = patches.shape
         squared, rows = self._bank.search(patches.reshape(-1, D))
+        if not np.isfinite(squared).all():
+            # No threshold could be compared with it: infinity makes eq. 7 NaN.
+            raise ValueError(
+                "[memory_bank] a squared distance exceeds float32; features reach "
+                f"{float(np.abs(patches).max()):.3g}. Is the network broken?"
+            )
         squared, rows = squared.reshape(N, h, w), rows.reshape(N, h, w)
         distances = np.sqrt(squared)
         if self.settings.scoring == "maximum":
             return PatchScores(squared.reshape(N, -1).max(axis=1), squared, rows, distances)
         image = np.array(
-            [self._reweighted(patches[n], distances[n], rows[n]) for n in range(N)], np.float32
+            [self._reweighted(patches[n], squared[n], rows[n]) for n in range(N)], np.float32
         )
         return PatchScores(image, distances, rows, distances)
 
-    def _reweighted(self, patches: Array, distances: Array, rows: NDArray[np.int64]) -> float:
-        """Eq. 7 for one picture: patches (h, w, D), distances and rows (h, w)."""
-        winner = int(distances.argmax())  # the first one, where patches tie
+    def _reweighted(self, patches: Array, squared: Array, rows: NDArray[np.int64]) -> float:
+        """Eq. 7 for one picture: patches (h, w, D), squared distances and rows (h, w)."""
+        winner = int(squared.argmax())  # the first one, where patches tie
         query = patches.reshape(-1, patches.shape[-1])[winner : winner + 1]
-        largest = float(distances.flat[winner])
+        largest = math.sqrt(float(squared.flat[winner]))
         k = min(self.settings.neighbors, len(self._rows))
         nearest_row = self._rows[rows.flat[winner]][np.newaxis]
         _, neighborhood = self._bank.search(nearest_row, k=k)
-        squared, _ = MemoryBank(self._rows[neighborhood[0]]).search(query, k=k)
-        # Shifted by s*, so that exp cannot overflow.
-        exponents = np.exp(np.sqrt(squared[0].astype(np.float64)) - largest)
-        return largest * (1.0 - 1.0 / float(exponents.sum()))
+        around, _ = MemoryBank(self._rows[neighborhood[0]]).search(query, k=k)
+        exponents = np.sqrt(around[0].astype(np.float64))
+        shift = float(exponents.max())  # so that exp cannot overflow
+        return largest * (1.0 - math.exp(largest - shift) / float(np.exp(exponents - shift).sum()))

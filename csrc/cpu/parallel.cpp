@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -37,6 +38,43 @@ int process_id() {
 #endif
 }
 
+// One call of parallel_for. A worker that wakes late finds no piece left and never touches the body, so the
+// caller waits for pieces, not for workers: on a busy machine a sleeping worker delays nobody.
+struct Job {
+    Job(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body)
+        : n(n), grain(grain), body(&body), left((n + grain - 1) / grain) {}
+
+    void drain() {
+        for (;;) {
+            const int64_t begin = next.fetch_add(grain);
+            if (begin >= n) return;
+            std::exception_ptr thrown;
+            try {
+                (*body)(begin, std::min(n, begin + grain));
+            } catch (...) {
+                thrown = std::current_exception();
+            }
+            std::lock_guard<std::mutex> lock(mutex);
+            if (thrown && !error) error = thrown;
+            if (--left == 0) done.notify_one();
+        }
+    }
+
+    void wait() {
+        std::unique_lock<std::mutex> lock(mutex);
+        done.wait(lock, [this] { return left == 0; });
+        if (error) std::rethrow_exception(error);
+    }
+
+    const int64_t n, grain;
+    const std::function<void(int64_t, int64_t)>* const body;
+    std::atomic<int64_t> next{0};
+    std::mutex mutex;
+    std::condition_variable done;
+    int64_t left;
+    std::exception_ptr error;
+};
+
 class Pool {
   public:
     explicit Pool(int threads) : threads_(threads), owner_(process_id()) {
@@ -56,50 +94,35 @@ class Pool {
     int owner() const { return owner_; }
 
     void run(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
+        const auto job = std::make_shared<Job>(n, grain, body);
+        const int64_t helpers = job->left - 1;  // no more workers than pieces that the caller leaves them
         {
             std::lock_guard<std::mutex> lock(mutex_);
-            n_ = n;
-            grain_ = grain;
-            body_ = &body;
-            next_.store(0);
-            error_ = nullptr;
-            active_ = static_cast<int>(workers_.size());
+            job_ = job;
             ++generation_;
         }
-        wake_.notify_all();
-        drain();
-        std::unique_lock<std::mutex> lock(mutex_);
-        done_.wait(lock, [this] { return active_ == 0; });
-        body_ = nullptr;
-        if (error_) std::rethrow_exception(error_);
+        if (helpers < static_cast<int64_t>(workers_.size())) {
+            for (int64_t i = 0; i < helpers; ++i) wake_.notify_one();
+        } else {
+            wake_.notify_all();
+        }
+        job->drain();
+        job->wait();
     }
 
   private:
-    void drain() {
-        for (;;) {
-            const int64_t begin = next_.fetch_add(grain_);
-            if (begin >= n_) return;
-            try {
-                (*body_)(begin, std::min(n_, begin + grain_));
-            } catch (...) {
-                std::lock_guard<std::mutex> lock(mutex_);
-                if (!error_) error_ = std::current_exception();
-            }
-        }
-    }
-
     void work() {
         uint64_t seen = 0;
         for (;;) {
+            std::shared_ptr<Job> job;
             {
                 std::unique_lock<std::mutex> lock(mutex_);
                 wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
                 if (stopping_) return;
                 seen = generation_;
+                job = job_;
             }
-            drain();
-            std::lock_guard<std::mutex> lock(mutex_);
-            if (--active_ == 0) done_.notify_one();
+            job->drain();
         }
     }
 
@@ -107,14 +130,10 @@ class Pool {
     const int owner_;
     std::vector<std::thread> workers_;
     std::mutex mutex_;
-    std::condition_variable wake_, done_;
+    std::condition_variable wake_;
     bool stopping_ = false;
     uint64_t generation_ = 0;
-    int active_ = 0;
-    int64_t n_ = 0, grain_ = 1;
-    const std::function<void(int64_t, int64_t)>* body_ = nullptr;
-    std::atomic<int64_t> next_{0};
-    std::exception_ptr error_;
+    std::shared_ptr<Job> job_;
 };
 
 std::atomic<int> requested_threads{0};

@@ -1,103 +1,70 @@
-"""PatchCore on Magnetic Tile Defects, with the commands' defaults, for each backbone.
+"""PatchCore on Magnetic Tile Defects with the commands' defaults, for the built-in backbone and ResNet-18.
 
-python benchmarks/mtd.py --resnet18 r18.onnx --json benchmarks/results/mtd.json
+    python benchmarks/mtd.py
 
-Trains and evaluates as `pyad-edge train patchcore --data mtd --backbone B` and `pyad-edge eval` do:
-whole pictures at 256 x 256, 1 % coreset of four fifths of train/good, the rest for the threshold.
-The data lie in ../shared/data/mtd or under PYAD_EDGE_TEST_DATA; `r18.onnx` comes from
-`pyad-edge backbone export resnet18 --weights FILE.safetensors --layers 2,3 --out r18.onnx`.
+Trains and evaluates as ``pyad-edge train patchcore --data mtd`` and ``pyad-edge eval`` do: whole pictures at
+256 x 256, a 1 % coreset of four fifths of train/good, the rest for the threshold, all of test. ResNet-18 is
+exported from the shared weights, which needs the extra [train].
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
-import onnxruntime
+from mtd_patchcore import resnet18_weights
+from report import shared, write_result
 
-from pyad_edge import Runtime, __version__
+from pyad_edge import Runtime, ops
 from pyad_edge.console import err
 from pyad_edge.export.evaluate import evaluate, render
 from pyad_edge.export.methods.patchcore import make_settings
+from pyad_edge.export.onnx import export_backbone
 from pyad_edge.export.progress import progress_bar
 from pyad_edge.export.train import train_patchcore
-from pyad_edge.ops import cpu_level, num_threads
 
-ROOT = Path(__file__).resolve().parents[1]
+
+def measure(backbone: str, folder: Path) -> dict[str, Any]:
+    """Train and evaluate with one backbone."""
+    data, engine = shared("data", "mtd"), folder / "part.pyad"
+    with progress_bar() as progress:
+        train = train_patchcore(
+            data, engine, settings=make_settings(), backbone=backbone, progress=progress
+        )
+        runtime = Runtime(engine)
+        report = evaluate(runtime, data, progress=progress)
+    err.print(render(report))
+    return {
+        "backbone": runtime.engine.manifest.backbone.name,
+        "backbone_megabytes": runtime.engine.tensors["network/onnx"].nbytes / 1e6,
+        "image_auroc": report.image_auroc,
+        "pixel_auroc": report.pixel_auroc,
+        "aupro": report.aupro,
+        "f1_max": report.f1_max,
+        "ms_per_picture": report.ms_median,
+        "fitted_on": train.pictures,
+        "calibrated_on": train.calibration_pictures,
+        "bank_rows": train.bank_rows,
+        "train_seconds": train.seconds,
+        "threshold": report.threshold_statement,
+        "defects": [vars(row) for row in report.rows],
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", type=Path, default=_data())
-    parser.add_argument("--resnet18", type=Path, help="ONNX file of ResNet-18, layers 2 and 3")
-    parser.add_argument("--json", type=Path)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, help="JSON file instead of benchmarks/results")
     options = parser.parse_args()
-    backbones = ["edge18"] + ([str(options.resnet18)] if options.resnet18 else [])
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for backbone in backbones:
-            engine = Path(folder) / "part.pyad"
-            with progress_bar() as progress:
-                train = train_patchcore(
-                    options.data, engine, settings=make_settings(), backbone=backbone, progress=progress
-                )
-                runtime = Runtime(engine)
-                report = evaluate(runtime, options.data, progress=progress)
-            err.print(render(report))
-            rows.append(
-                {
-                    "backbone": runtime.engine.manifest.backbone.name,
-                    "image_auroc": report.image_auroc,
-                    "pixel_auroc": report.pixel_auroc,
-                    "aupro": report.aupro,
-                    "f1_max": report.f1_max,
-                    "ms_median": report.ms_median,
-                    "bank_rows": train.bank_rows,
-                    "fitted_on": train.pictures,
-                    "calibrated_on": train.calibration_pictures,
-                    "fit_seconds": train.seconds,
-                    "threshold": report.threshold_statement,
-                    "defects": [vars(row) for row in report.rows],
-                }
-            )
-    result = {
-        "benchmark": "mtd-open, 256 x 256, defaults of train patchcore",
-        "command": "python benchmarks/mtd.py --resnet18 r18.onnx --json benchmarks/results/mtd.json",
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-        ).stdout.strip(),
-        "machine": {
-            "processor": _processor(),
-            "threads": num_threads(),
-            "level": cpu_level(),
-            "python": platform.python_version(),
-            "onnxruntime": onnxruntime.__version__,
-            "pyad_edge": __version__,
-        },
-        "rows": rows,
-    }
-    text = json.dumps(result, indent=2) + "\n"
-    if options.json:
-        options.json.write_text(text)
-    else:
-        print(text)
-
-
-def _data() -> Path:
-    shared = Path(os.environ.get("PYAD_EDGE_TEST_DATA", ROOT.parent / "shared"))
-    return shared / "data" / "mtd"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]} ({os.cpu_count()} cores)" if names else platform.processor()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        resnet18 = folder / "resnet18.onnx"
+        export_backbone("resnet18", weights=resnet18_weights(), layers="2,3", out=resnet18)
+        rows = [measure(backbone, folder) for backbone in ("edge18", str(resnet18))]
+    write_result("mtd", {"rows": rows}, threads=ops.num_threads(), out=options.out)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,9 @@ const LinearKernels linear_portable = linear_of<4>();  // SSE2 or NEON
 
 const LinearKernels& linear_kernels() {
 #ifdef PYAD_X86_LEVELS
-    switch (active_level()) {
-        case Level::avx512:
-            return linear_avx512;
-        case Level::avx2:
-            return linear_avx2;
-        default:
-            break;
-    }
+    const Level level = active_level();
+    if (level >= Level::avx512) return linear_avx512;
+    if (level >= Level::avx2) return linear_avx2;
 #endif
     return linear_portable;
 }

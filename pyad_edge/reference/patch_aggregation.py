@@ -47,7 +47,8 @@ def unfold(level: NDArray[np.float32]) -> Matrix:
     h, w = level.shape[2:]
     padded = np.pad(level.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
     shifted = [padded[:, :, i : i + h, j : j + w] for i in range(3) for j in range(3)]
-    return np.stack(shifted, axis=-1).transpose(0, 2, 3, 1, 4)
+    windows: Matrix = np.stack(shifted, axis=-1).transpose(0, 2, 3, 1, 4)
+    return windows
 
 
 def adaptive_average_pool(values: Matrix, new_size: int) -> Matrix:
@@ -57,4 +58,5 @@ def adaptive_average_pool(values: Matrix, new_size: int) -> Matrix:
         values[..., i * n // new_size : -(-(i + 1) * n // new_size)].mean(axis=-1)
         for i in range(new_size)
     ]
-    return np.stack(parts, axis=-1)
+    pooled: Matrix = np.stack(parts, axis=-1)
+    return pooled

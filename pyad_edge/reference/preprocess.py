@@ -33,7 +33,8 @@ def preprocess(
         h, w = (int(resize * side / short) if side != short else resize for side in (H, W))
     else:
         h, w = resize
-    resized = np.einsum("yi,xj,nijc->ncyx", _triangles(H, h), _triangles(W, w), frames / 255.0)
+    resized = np.einsum("xj,nijc->ncix", _triangles(W, w), frames / 255.0, optimize=True)
+    resized = np.einsum("yi,ncix->ncyx", _triangles(H, h), resized, optimize=True)
     if crop is not None:
         top, left = round((h - crop[0]) / 2), round((w - crop[1]) / 2)
         resized = resized[:, :, top : top + crop[0], left : left + crop[1]]

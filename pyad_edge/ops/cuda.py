@@ -71,5 +71,5 @@ def _module() -> Any:
     except ImportError as error:
         raise BackendError(
             "[cuda] this installation was built without CUDA. Put nvcc on PATH and install from source "
-            "with: pip install . -C cmake.define.PYAD_CUDA=ON"
+            "with: pip install . --config-settings=cmake.define.PYAD_CUDA=ON"
         ) from error

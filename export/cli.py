@@ -27,7 +27,7 @@ train_app = typer.Typer(
     help="Fit an engine on pictures of good parts.", no_args_is_help=True, epilog=EPILOG
 )
 backbone_app = typer.Typer(
-    help="Make backbone files (needs the extra [train]).", no_args_is_help=True, epilog=EPILOG
+    help="Make backbone files (needs the extra \\[train]).", no_args_is_help=True, epilog=EPILOG
 )
 app.add_typer(train_app, name="train")
 app.add_typer(backbone_app, name="backbone")
@@ -190,7 +190,7 @@ def demo(
 
 
 def _size(text: str, option: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text.strip().lower())
     if not match:
         raise SettingError(f"Expected {option} as S or HxW, such as 256 or 256x320, got '{text}'.")
     height = int(match.group(1))

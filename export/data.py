@@ -140,7 +140,7 @@ def split_holdout(
             f"2 to calibrate are needed. Add pictures until there are {MIN_TRAIN_IMAGES} or more."
         )
     count = min(max(2, round(fraction * len(paths))), len(paths) - 2)
-    keys = [hashlib.sha256(f"{seed}:{path.name}".encode()).digest() for path in paths]
+    keys = [hashlib.sha256(_bytes(f"{seed}:{path.name}")).digest() for path in paths]
     held = set(sorted(range(len(paths)), key=lambda i: (keys[i], i))[:count])
     fit = tuple(path for i, path in enumerate(paths) if i not in held)
     return fit, tuple(path for i, path in enumerate(paths) if i in held)
@@ -163,7 +163,7 @@ def fingerprint(paths: Sequence[Path]) -> str:
             raise DataError(
                 f"[fingerprint] {path} cannot be read ({error.strerror}). Was it moved meanwhile?"
             ) from None
-        rows.append(digest.digest() + path.name.encode("utf-8", "surrogateescape") + b"\0")
+        rows.append(digest.digest() + _bytes(path.name) + b"\0")
     return hashlib.sha256(b"".join(sorted(rows))).hexdigest()
 
 
@@ -310,6 +310,11 @@ def _subfolders(place: Path) -> list[Path]:
     if not place.is_dir():
         return []
     return sorted(d for d in place.iterdir() if d.is_dir() and not d.name.startswith("."))
+
+
+def _bytes(name: str) -> bytes:
+    """A file's name; on Linux it may be no valid UTF-8."""
+    return name.encode("utf-8", "surrogateescape")
 
 
 def _masks(folder: Path) -> dict[str, Path]:

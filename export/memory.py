@@ -45,7 +45,7 @@ def parse_bytes(text: str) -> int:
     Raises:
         SettingError: if it is none of these.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?)i?b?\s*", text.lower())
     if not match or float(match.group(1)) <= 0:
         raise SettingError(f"[memory] expected an amount such as 4GB or 500MB, got '{text}'.")
     return int(float(match.group(1)) * _UNITS[match.group(2)])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyad_edge.calibration import Threshold, threshold_for
-from pyad_edge.errors import SettingError
+from pyad_edge.errors import DataError, SettingError
 from pyad_edge.export.backbones import resolve_backbone
 from pyad_edge.export.data import check_images, fingerprint, load_dataset, split_holdout
 from pyad_edge.export.methods.patchcore import (
@@ -21,6 +22,7 @@ from pyad_edge.export.methods.patchcore import (
 from pyad_edge.export.methods.patchcore.fit import silent
 from pyad_edge.export.progress import ProgressCall
 from pyad_edge.images import list_images
+from pyad_edge.preprocessing import MAX_SIDE, MIN_SIDE
 
 __all__ = ["TrainReport", "train_patchcore"]
 
@@ -80,13 +82,14 @@ def train_patchcore(
     notes = list(dataset.notes)
     fit_paths, held = split_holdout(dataset.train, fraction=settings.holdout, seed=settings.seed)
     if calibration_data is not None:
-        held = (*held, *list_images(calibration_data))
+        held = (*held, *_others(calibration_data, fit_paths))
     if len(held) < 2:
         raise SettingError(
             "[train] a threshold needs normal pictures that are not in the memory bank, got "
             f"{len(held)}. Use --holdout above 0, or --calibration-data DIR with at least 2."
         )
     sizes = check_images((*fit_paths, *held))
+    _check_sizes(sizes)
     if len(sizes) > 1 and settings.crop is None:
         notes.append(
             f"the pictures have {len(sizes)} different sizes; each is resized to "
@@ -121,6 +124,29 @@ def train_patchcore(
         seconds=time.perf_counter() - start,
         notes=tuple(notes),
     )
+
+
+def _others(folder: str | os.PathLike[str], fit_paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Pictures to calibrate on, none of which may be in the bank: their scores would be too low."""
+    paths = tuple(list_images(Path(folder)))
+    known = {path.resolve() for path in fit_paths}
+    again = [path.name for path in paths if path.resolve() in known]
+    if again:
+        raise SettingError(
+            f"[train] {len(again)} pictures of --calibration-data {folder} are also fitted on "
+            f"(first: {again[0]}), so they would score too low. Name a folder of other good "
+            "pictures, or use --holdout instead."
+        )
+    return paths
+
+
+def _check_sizes(sizes: Mapping[tuple[int, int], int]) -> None:
+    for (H, W), count in sizes.items():
+        if min(H, W) < MIN_SIDE or max(H, W) > MAX_SIDE:
+            raise DataError(
+                f"[train] {count} of the pictures have {W} x {H} pixels, expected sides of "
+                f"{MIN_SIDE} to {MAX_SIDE}. Remove them, or cut them into tiles."
+            )
 
 
 def _check_target(out: Path) -> None:

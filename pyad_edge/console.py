@@ -1,8 +1,9 @@
-"""What every command shares: results on stdout, everything else on stderr, documented exit codes."""
+"""What every command shares: results on stdout, all else on stderr, documented exit codes."""
 
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from pyad_edge.errors import PyadError, ResourceError
 
 __all__ = ["EXIT_CODES", "EXIT_FAULTS", "EXIT_INTERRUPTED", "err", "out", "print_json", "run_app"]
 
+STDOUT = 1
 EXIT_FAULTS = 7
 EXIT_INTERRUPTED = 130
 EXIT_CODES = {
@@ -36,20 +38,27 @@ _UsageError: Any = next(
 )
 
 out = Console(soft_wrap=True)
-err = Console(stderr=True)
+err = Console(stderr=True, soft_wrap=True)
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
-    """Write JSON to stdout, flushed, without colour or wrapping; NaN is refused."""
-    sys.stdout.write(json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False) + "\n")
+    """Write JSON to stdout, flushed, without colour or wrapping; NaN is refused.
+
+    ASCII only: names of files may hold bytes that no encoding of a terminal or pipe can write.
+    """
+    sys.stdout.write(json.dumps(value, indent=indent, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
 def run_app(app: typer.Typer) -> int:
     """Run a command line; every expected failure becomes a sentence on stderr and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it
     command = typer.main.get_command(app)
     try:
         code = command.main(prog_name="pyad-edge", standalone_mode=False)
+        if code == EXIT_INTERRUPTED:  # newer versions of typer answer Ctrl-C themselves
+            return _stopped()
         return int(code) if isinstance(code, int) else 0
     except typer.Exit as stop:
         return int(stop.exit_code)
@@ -59,11 +68,13 @@ def run_app(app: typer.Typer) -> int:
     except PyadError as error:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        err.print("\n[yellow]Stopped.[/] No file was left half-written.")
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (run ... | head). Python would complain again when it flushes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _stopped()
+    except (BrokenPipeError, SystemExit) as stop:
+        # The reader went away (run ... | head); typer and rich make a SystemExit of it.
+        if not _reader_is_gone(stop):
+            raise
+        # Python would complain again when it flushes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
         return 0
     except MemoryError:
         return _fail(
@@ -80,6 +91,19 @@ def run_app(app: typer.Typer) -> int:
         )
 
 
+def _stopped() -> int:
+    err.print("\n[yellow]Stopped.[/] No engine was left half-written.")
+    return EXIT_INTERRUPTED
+
+
+def _reader_is_gone(error: BaseException) -> bool:
+    """Whether a broken pipe is behind an exception."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, BrokenPipeError):
+        cause = cause.__context__
+    return cause is not None
+
+
 def _fail(sentence: str, code: int) -> int:
-    err.print(f"[bold red]Error:[/] {escape(sentence)}", soft_wrap=True)
+    err.print(f"[bold red]Error:[/] {escape(sentence)}", highlight=False)
     return code

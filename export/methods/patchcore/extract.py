@@ -16,7 +16,7 @@ from pyad_edge.export.memory import format_bytes
 from pyad_edge.heads.memory_bank import embed
 from pyad_edge.images import read_image
 from pyad_edge.ops import project
-from pyad_edge.preprocessing import check_frame, to_batch
+from pyad_edge.preprocessing import to_batch
 
 __all__ = ["Extractor", "MemoryPlan", "plan_memory", "project_all", "rows_of"]
 
@@ -83,12 +83,10 @@ class Extractor:
         """Features (h, w, D) float32 of one picture.
 
         Raises:
-            DataError: if the picture cannot be read or inspected.
+            DataError: if the picture cannot be read.
             BackendError: if the backbone gives values that are not finite.
         """
-        frame = read_image(path)
-        check_frame(frame)
-        features = self._backend.run(to_batch([frame], self._preprocessing))
+        features = self._backend.run(to_batch([read_image(path)], self._preprocessing))
         try:
             return embed(features, self._head)[0]
         except ValueError as error:

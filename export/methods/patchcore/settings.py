@@ -76,13 +76,23 @@ def make_settings(**values: object) -> PatchCoreSettings:
     try:
         return PatchCoreSettings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = [
-            f"{'.'.join(str(part) for part in fault['loc'][:1]) or 'settings'}: "
-            f"{fault['msg']} (got {fault['input']!r})"
-            if fault["loc"]
-            else fault["msg"].removeprefix("Value error, ")
-            for fault in error.errors()
-        ]
-        raise SettingError(
-            f"[patchcore] settings that cannot be used: {'; '.join(faults)}."
-        ) from None
+        faults = "; ".join(_faults(error))
+        raise SettingError(f"[patchcore] settings that cannot be used: {faults}.") from None
+
+
+def _faults(error: ValidationError) -> list[str]:
+    """One phrase for each value, though a side may fail both as a side and as a pair of them."""
+    faults: dict[str, str] = {}
+    for fault in error.errors():
+        if not fault["loc"]:
+            faults[""] = fault["msg"].removeprefix("Value error, ")
+            continue
+        name = str(fault["loc"][0])
+        if name not in faults or not fault["type"].endswith("_type"):
+            faults[name] = f"{name} {_phrase(fault['msg'])}, got {fault['input']!r}"
+    return list(faults.values())
+
+
+def _phrase(message: str) -> str:
+    start = "Input should"
+    return message.removeprefix("Input ") if message.startswith(start) else f"({message})"

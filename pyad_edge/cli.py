@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 
@@ -51,6 +52,24 @@ Threads = Annotated[
         min=1, max=1024, help="Threads of network and kernels; all usable cores if not given."
     ),
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(version("pyad_edge"), highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Visual anomaly detection for camera loops."""
 
 
 @app.command()

@@ -56,7 +56,8 @@ def plan_memory(*, N: int, D: int, P: int, M: int, limit: int) -> MemoryPlan:
     # Per patch: its projection, minimum and start distances, and an index while subsets are chosen.
     # Without selection every feature is a bank row, and the bank alone counts.
     projected = N * (4 * P + 32) if M < N else 0
-    bank = 3 * 4 * M * D  # rows, the search's rows and panels
+    # The bank, its forms for the search, and the copy that verifies the engine file.
+    bank = 5 * 4 * M * D
     features = 4 * N * D if M < N else 0
     needed = projected + bank
     if needed > limit:

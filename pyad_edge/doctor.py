@@ -100,7 +100,11 @@ def _cuda() -> Finding:
 
 def _optional(name: str) -> Finding:
     distribution, extra, purpose = _OPTIONAL[name]
-    if importlib.util.find_spec(name) is None:
+    try:
+        found = importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):  # something in the way of importing it
+        found = False
+    if not found:
         return Finding(name, "missing", f"for {purpose}: pip install 'pyad_edge[{extra}]'")
     try:
         return Finding(name, "ok", version(distribution))

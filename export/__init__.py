@@ -1,0 +1,1 @@
+"""The workshop: training and export; installed as ``pyad_edge.export``."""

@@ -17,8 +17,8 @@ from pyad_edge.console import err, out
 from pyad_edge.errors import BackendError, SettingError
 from pyad_edge.export.data import Sample, load_dataset
 from pyad_edge.export.demo_part import write_dataset
-from pyad_edge.export.metrics import image_auroc
 from pyad_edge.export.methods.patchcore import make_settings
+from pyad_edge.export.metrics import image_auroc
 from pyad_edge.export.progress import progress_bar
 from pyad_edge.export.train import train_patchcore
 from pyad_edge.images import read_image
@@ -88,7 +88,8 @@ def _prepare(folder: Path) -> None:
     """Make the folder; empty it only if an earlier demo made it."""
     if folder.exists() and not (folder / MARKER).is_file():
         raise SettingError(
-            f"[demo] {folder} exists and was not made by the demo. Choose another folder with --out."
+            f"[demo] {folder} exists and was not made by the demo. Choose another folder with "
+            "--out."
         )
     if folder.exists():
         shutil.rmtree(folder)

@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pyad_edge.export.data import Sample, load_dataset, read_mask
-from pyad_edge.export.metrics import aupro, f1_max, image_auroc, pixel_auroc
 from pyad_edge.export.methods.patchcore.fit import silent
+from pyad_edge.export.metrics import aupro, f1_max, image_auroc, pixel_auroc
 from pyad_edge.export.progress import ProgressCall
 from pyad_edge.images import read_image
 from pyad_edge.loop import save_picture
@@ -87,8 +87,8 @@ def evaluate(
 ) -> Evaluation:
     """Score every test picture, one by one.
 
-    AUPRO is integrated up to a false-positive rate of 0.3 over the whole set. Ground truth is brought
-    to the map's resolution by the picture's own pre-processing, then cut at 0.5.
+    AUPRO is integrated up to a false-positive rate of 0.3 over the whole set. Ground truth is
+    brought to the map's resolution by the picture's own pre-processing, then cut at 0.5.
 
     Args:
         runtime: an open engine.
@@ -146,7 +146,8 @@ def _summarise(
     known = [i for i, mask in enumerate(masks) if mask is not None]
     if len(known) < len(masks):
         notes.append(
-            f"{len(masks) - len(known)} defective pictures have no mask and are left out of the pixel figures."
+            f"{len(masks) - len(known)} defective pictures have no mask and are left out of the "
+            "pixel figures."
         )
     truth = [mask for mask in masks if mask is not None]
     maps = [results[i].anomaly_map for i in known]

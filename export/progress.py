@@ -24,7 +24,7 @@ ProgressCall = Callable[[str, int, int], None]  # stage, done, of
 
 @contextmanager
 def progress_bar() -> Iterator[ProgressCall]:
-    """A bar per stage, drawn as stages report; nothing where stderr is no terminal but a last line."""
+    """A bar per stage, drawn as stages report; where stderr is no terminal, only the end."""
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""The commands of the line: run, info, doctor. Those of the workshop join in pyad_edge.export.cli."""
+"""The commands of the line: run, info, doctor. The workshop's join in pyad_edge.export.cli."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def run(
 ) -> None:
     """Inspect a stream: one JSON line per frame on stdout, everything else on stderr.
 
-    Each line has a verdict: OK, NG (anomalous) or FAULT (the frame could not be judged; the line says
-    why). No frame is left out.
+    Each line has a verdict: OK, NG (anomalous) or FAULT (the frame could not be judged; the line
+    says why). No frame is left out.
     """
     runtime = open_runtime(engine, false_reject=false_reject, threshold=threshold, threads=threads)
     err.print(escape(runtime.threshold.statement()), highlight=False)
@@ -135,10 +135,11 @@ def info(
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     rows = {
-        "engine": f"{content['path']} ({content['bytes'] / 1e6:.1f} MB, format {content['format_version']}, "
-        "verified)",
+        "engine": f"{content['path']} ({content['bytes'] / 1e6:.1f} MB, "
+        f"format {content['format_version']}, verified)",
         "sha-256": content["file_sha256"],
-        "method": f"{content['method']}, scoring {head['scoring']}, aggregation {aggregation['variant']}",
+        "method": f"{content['method']}, scoring {head['scoring']}, "
+        f"aggregation {aggregation['variant']}",
         "backbone": f"{content['backbone']['name']}: {', '.join(content['backbone']['outputs'])}",
         "weights": content["backbone"]["weights_sha256"] or "not recorded",
         "input": f"{_size(content['network']['input_size'])} px, frames in "
@@ -146,7 +147,8 @@ def info(
         f"{_size(content['network']['grid'])} patches",
         "memory bank": f"{content['bank']['rows']:,} rows x {content['bank']['dimensions']} "
         f"({training['coreset_ratio']:g} of all patches, seed {training['seed']})",
-        "fitted on": f"{training['pictures']:,} pictures, fingerprint {training['fingerprint'][:16]}",
+        "fitted on": f"{training['pictures']:,} pictures, "
+        f"fingerprint {training['fingerprint'][:16]}",
         "score": content["score_meaning"],
         "threshold": content["threshold"]["statement"],
         "self-test": f"{content['golden_pictures']} golden pictures, checked at every open",

@@ -19,7 +19,8 @@ ROUNDING = 1e-6  # pixels
 def map_rate(limit: Threshold) -> float:
     """False-reject rate for the map's threshold that goes with a score threshold.
 
-    A threshold set by hand has no target; the rate at which it rejects calibration pictures stands in.
+    A threshold set by hand has no target; the rate at which it rejects calibration pictures stands
+    in.
     """
     if limit.false_reject is not None:
         return limit.false_reject

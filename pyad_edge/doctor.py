@@ -54,7 +54,8 @@ def examine() -> list[Finding]:
 
 
 def _package() -> Finding:
-    detail = f"{version('pyad_edge')}, Python {platform.python_version()}, {sys.platform} {platform.machine()}"
+    machine = f"{sys.platform} {platform.machine()}"
+    detail = f"{version('pyad_edge')}, Python {platform.python_version()}, {machine}"
     return Finding("pyad_edge", "ok", detail)
 
 
@@ -78,7 +79,8 @@ def _self_test() -> Finding:
     return Finding(
         "self-test",
         "broken",
-        "nearest_neighbors differs from its reference. Try PYAD_CPU_LEVEL=portable, and report this.",
+        "nearest_neighbors differs from its reference. Try PYAD_CPU_LEVEL=portable, and report "
+        "this.",
     )
 
 

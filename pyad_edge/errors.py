@@ -31,7 +31,7 @@ class DataError(PyadError):
 
 
 class EngineError(PyadError):
-    """An engine file that is broken, foreign, too new or drifts from its golden scores (exit code 4)."""
+    """An engine file that is broken, foreign, too new or drifts from its scores (exit code 4)."""
 
     exit_code = 4
 

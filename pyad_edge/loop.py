@@ -34,7 +34,8 @@ def inspect_stream(
         save_what: which frames get one.
 
     Yields:
-        ``Result.to_dict()`` with frame number, name and timestamp, or the same with FAULT and error.
+        ``Result.to_dict()`` with frame number, name and timestamp, or the same with FAULT and
+        error.
     """
     for frame in frames:
         record: dict[str, Any] = {

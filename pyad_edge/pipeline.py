@@ -1,4 +1,4 @@
-"""Frame to scores: preprocess, backbone, head, anomaly map. The same object calibrates and inspects."""
+"""Frame to scores: preprocess, backbone, head, anomaly map. One object calibrates and inspects."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ class Pipeline:
             patches = self.head.score(features)
         except ValueError as error:
             raise BackendError(
-                f"[infer] the network's output cannot be scored: {error} The frame counts as a fault."
+                f"[infer] the network's output cannot be scored: {error} The frame counts as a "
+                "fault."
             ) from error
         scored = time.perf_counter()
         maps, maxima = anomaly_map(patches.patch, size=self.input_size, sigma=self.sigma)

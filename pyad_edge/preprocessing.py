@@ -1,4 +1,4 @@
-"""How a frame becomes the network's input: the one definition for fitting, calibration and inspection."""
+"""How a frame becomes the network's input: one definition for fitting, calibration, inspection."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def check_frame(frame: Frame) -> None:
         raise DataError(f"{expected} {type(frame).__name__}. Read files with pyad_edge.read_image.")
     if frame.dtype != np.uint8:
         raise DataError(
-            f"{expected} {frame.dtype}. Scale the camera's values to 0..255 the same way as for the "
-            "training pictures, then convert with .astype(numpy.uint8)."
+            f"{expected} {frame.dtype}. Scale the camera's values to 0..255 the same way as for "
+            "the training pictures, then convert with .astype(numpy.uint8)."
         )
     if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] != 3):
         hint = " Drop the alpha channel with frame[..., :3]." if frame.shape[-1:] == (4,) else ""
@@ -58,8 +58,8 @@ def input_size(settings: Preprocessing) -> tuple[int, int]:
         return settings.crop
     if isinstance(settings.resize, int):
         raise SettingError(
-            f"[preprocess] resize={settings.resize} sets only the shorter side. Give both sides, or a "
-            "crop as well, so that every frame has the same patches."
+            f"[preprocess] resize={settings.resize} sets only the shorter side. Give both sides, "
+            "or a crop as well, so that every frame has the same patches."
         )
     return settings.resize
 

@@ -52,8 +52,8 @@ class Result:
 
     Attributes:
         score: of the frame; larger is more anomalous. Its meaning stands in ``Runtime.info``.
-        p_value: share of normal pictures that would score at least as high, (1 + #) / (n + 1) over the
-            n calibration pictures; never below 1 / (n + 1).
+        p_value: share of normal pictures that would score at least as high, (1 + #) / (n + 1) over
+            the n calibration pictures; never below 1 / (n + 1).
         is_anomalous: ``score > threshold``.
         threshold: in force for this frame.
         anomaly_map: (H, W) float32 at the network's resolution, smoothed patch scores.

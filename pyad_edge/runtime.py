@@ -50,7 +50,8 @@ class Runtime:
             process, with :func:`pyad_edge.ops.set_num_threads`.
         false_reject: target rate of normal parts that are rejected; none: the engine's own.
         threshold: a fixed score threshold instead.
-        color_order: of the frames that will come, ``rgb`` or ``bgr`` (OpenCV's); none: the engine's own.
+        color_order: of the frames that will come, ``rgb`` or ``bgr`` (OpenCV's); none: the
+            engine's own.
 
     Raises:
         EngineError: if the file is damaged, foreign, too new, or its golden scores drift.
@@ -93,9 +94,9 @@ class Runtime:
         """Inspect one frame.
 
         Args:
-            frame: (H, W, 3) in the runtime's colour order (RGB unless told otherwise) or (H, W) mono,
-                uint8, any strides, any size of at least 8 pixels; it is resized as the training
-                pictures were.
+            frame: (H, W, 3) in the runtime's colour order (RGB unless told otherwise) or (H, W)
+                mono, uint8, any strides, any size of at least 8 pixels; it is resized as the
+                training pictures were.
 
         Raises:
             DataError: if the frame's type, shape or size cannot be inspected.
@@ -185,10 +186,10 @@ class Runtime:
             drift = abs(score - wanted) / max(abs(wanted), float(np.finfo(np.float32).tiny))
             if not drift <= tolerance:
                 raise EngineError(
-                    f"[Runtime] {self.engine.path}: golden picture {n} scores {score:.6g} here, but "
-                    f"{wanted:.6g} where the engine was made (drift {drift:.2e}, tolerance "
-                    f"{tolerance:.0e}). This machine or its inference backend computes differently; "
-                    "update onnxruntime, or export the engine again."
+                    f"[Runtime] {self.engine.path}: golden picture {n} scores {score:.6g} here, "
+                    f"but {wanted:.6g} where the engine was made (drift {drift:.2e}, tolerance "
+                    f"{tolerance:.0e}). This machine or its inference backend computes "
+                    "differently; update onnxruntime, or export the engine again."
                 )
             largest = max(largest, drift)
         return largest

@@ -51,8 +51,8 @@ class MemoryBankHead:
 
     Two scorings, by name:
 
-    - ``reweighted``: the paper (Roth et al. 2022, eqs. 6 and 7). Patch score: Euclidean distance s to
-      the nearest row m*. Picture score: the largest s*, times
+    - ``reweighted``: the paper (Roth et al. 2022, eqs. 6 and 7). Patch score: Euclidean distance s
+      to the nearest row m*. Picture score: the largest s*, times
       ``1 - exp(s*) / sum(exp(distance to m), m in N)``, N the ``neighbors`` bank rows nearest to m*
       (m* among them).
     - ``maximum``: the official code. Patch score: squared Euclidean distance; picture score: the
@@ -69,9 +69,9 @@ class MemoryBankHead:
     def __init__(self, bank: Array, settings: HeadSettings) -> None:
         if settings.scoring == "reweighted" and min(len(bank), settings.neighbors) < 2:
             raise SettingError(
-                "[memory_bank] scoring 'reweighted' needs at least 2 bank rows and 2 neighbours, got "
-                f"{len(bank)} rows and neighbors={settings.neighbors}. Use more pictures or a larger "
-                "coreset ratio, or scoring 'maximum'."
+                "[memory_bank] scoring 'reweighted' needs at least 2 bank rows and 2 neighbours, "
+                f"got {len(bank)} rows and neighbors={settings.neighbors}. Use more pictures or a "
+                "larger coreset ratio, or scoring 'maximum'."
             )
         self.settings = settings
         self._rows = bank

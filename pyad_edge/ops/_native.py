@@ -8,9 +8,10 @@ try:
     from pyad_edge import _native
 except ImportError as error:  # pragma: no cover - exercised in a subprocess by tests/test_smoke.py
     raise ImportError(
-        "pyad_edge's compiled kernels were not found. If you stand in the root of the source tree, the "
-        "folder pyad_edge/ there hides the installed package: change to another folder, or install with "
-        "'pip install -e .'. Otherwise reinstall with 'pip install .' (needs a C++17 compiler)."
+        "pyad_edge's compiled kernels were not found. If you stand in the root of the source tree, "
+        "the folder pyad_edge/ there hides the installed package: change to another folder, or "
+        "install with 'pip install -e .'. Otherwise reinstall with 'pip install .' (needs a C++17 "
+        "compiler)."
     ) from error
 
 native: Any = _native

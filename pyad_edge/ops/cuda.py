@@ -70,6 +70,6 @@ def _module() -> Any:
         return importlib.import_module("pyad_edge._cuda")
     except ImportError as error:
         raise BackendError(
-            "[cuda] this installation was built without CUDA. Put nvcc on PATH and install from source "
-            "with: pip install . --config-settings=cmake.define.PYAD_CUDA=ON"
+            "[cuda] this installation was built without CUDA. Put nvcc on PATH and install from "
+            "source with: pip install . --config-settings=cmake.define.PYAD_CUDA=ON"
         ) from error

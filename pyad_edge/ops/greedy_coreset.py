@@ -97,16 +97,16 @@ def greedy_coreset(
     """Select ``count`` rows, each the farthest from those before it. Exact.
 
     Equivalent to repeating ``i = nearest.argmax()`` and
-    ``nearest = minimum(nearest, ((points - points[i]) ** 2).sum(1))``, with canonical distances, ties
-    to the smallest index, and rows already picked left out.
+    ``nearest = minimum(nearest, ((points - points[i]) ** 2).sum(1))``, with canonical distances,
+    ties to the smallest index, and rows already picked left out.
 
     Args:
         points: (N, P) float32, finite; usually projected features.
         count: rows to pick, 1 <= count <= N.
         initial: (N,) float32 squared distances to begin with, not negative; none: the first pick is
             row 0. See :func:`start_distances`.
-        progress: called with the number of picks made so far, some times a second; an exception that
-            it raises ends the selection.
+        progress: called with the number of picks made so far, some times a second; an exception
+            that it raises ends the selection.
 
     Returns:
         (count,) int64 rows in the order of selection.

@@ -17,8 +17,8 @@ Array = NDArray[np.float32]
 class MemoryBank:
     """A memory bank prepared for search (it keeps its own copies of the rows).
 
-    Searching is thread-safe, releases the GIL, and gives the same bits for every thread count, batch
-    size and instruction set.
+    Searching is thread-safe, releases the GIL, and gives the same bits for every thread count,
+    batch size and instruction set.
 
     Args:
         bank: (M, D) float32, finite, M >= 1.
@@ -79,8 +79,8 @@ def nearest_neighbors(
     """Find the ``k`` nearest bank rows of each query; see :meth:`MemoryBank.search`.
 
     Equivalent to ``d = ((queries[:, None] - bank) ** 2).sum(-1)`` and
-    ``i = d.argsort(axis=1, kind="stable")[:, :k]`` with the sum in the canonical order. Preparing the
-    bank costs a few passes over it: keep a :class:`MemoryBank` for repeated searches.
+    ``i = d.argsort(axis=1, kind="stable")[:, :k]`` with the sum in the canonical order. Preparing
+    the bank costs a few passes over it: keep a :class:`MemoryBank` for repeated searches.
 
     Args:
         queries: (Q, D) float32, finite.
@@ -111,7 +111,7 @@ def _matrix(name: str, values: Array, shape: str, *, op: str = "nearest_neighbor
     if not native.all_finite(values):
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise ValueError(
-            f"[{op}] {name} contains NaN or infinity (first in row {row}). A backbone that overflows, "
-            "or a broken picture, gives such features; they are never scored."
+            f"[{op}] {name} contains NaN or infinity (first in row {row}). A backbone that "
+            "overflows, or a broken picture, gives such features; they are never scored."
         )
     return values

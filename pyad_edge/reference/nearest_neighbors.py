@@ -13,8 +13,8 @@ Array = NDArray[np.float32]
 def canonical_distances(query: Array, bank: Array) -> Array:
     """Canonical squared distances of one query (D,) to all bank rows (M, D); returns (M,) float32.
 
-    Float32 on purpose, unlike the other references: the order of its sixteen partial sums defines the
-    result to the last bit (``csrc/include/pyad/nearest_neighbors.h``).
+    Float32 on purpose, unlike the other references: the order of its sixteen partial sums defines
+    the result to the last bit (``csrc/include/pyad/nearest_neighbors.h``).
     """
     with np.errstate(over="ignore"):
         squares = bank - query  # (M, D)

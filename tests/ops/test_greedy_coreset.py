@@ -37,7 +37,7 @@ def test_without_start_distances_the_first_pick_is_row_0() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 6), st.integers(0, 2**32 - 1))
 def test_ties_go_to_the_smallest_index(N: int, P: int, seed: int) -> None:
-    # A coarse integer grid: nearly every maximum is shared by many rows, inside and outside the subset.
+    # A coarse integer grid: many rows share nearly every maximum, inside and outside the subset.
     points = np.random.default_rng(seed).integers(0, 4, (N, P)).astype(np.float32)
     count = min(N, 90)
     np.testing.assert_array_equal(

@@ -111,7 +111,7 @@ def test_refuses_what_it_cannot_search() -> None:
     bank = np.ones((4, 3), np.float32)
     with pytest.raises(ValueError, match=r"queries of shape \(Q, 3\).*got \(2, 5\)"):
         nearest_neighbors(np.ones((2, 5), np.float32), bank)
-    with pytest.raises(ValueError, match="1 <= k <= 4.*k=5"):
+    with pytest.raises(ValueError, match=r"1 <= k <= 4.*k=5"):
         nearest_neighbors(bank, bank, k=5)
     with pytest.raises(ValueError, match="k=0"):
         nearest_neighbors(bank, bank, k=0)
@@ -122,7 +122,7 @@ def test_refuses_what_it_cannot_search() -> None:
     for bad in (np.nan, np.inf, -np.inf):
         broken = bank.copy()
         broken[2, 1] = bad
-        with pytest.raises(ValueError, match="queries contains NaN or infinity .first in row 2"):
+        with pytest.raises(ValueError, match=r"queries contains NaN or infinity .first in row 2"):
             nearest_neighbors(broken, bank)
         with pytest.raises(ValueError, match="bank contains NaN or infinity"):
             MemoryBank(broken)

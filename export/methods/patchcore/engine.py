@@ -35,8 +35,8 @@ GOLDEN_SIDE = 256
 
 MEANINGS = {
     "reweighted": (
-        "Largest Euclidean distance of a patch to its nearest normal patch, re-weighted by eq. 7 of "
-        "Roth et al. 2022"
+        "Largest Euclidean distance of a patch to its nearest normal patch, re-weighted by eq. 7 "
+        "of Roth et al. 2022"
     ),
     "maximum": "Largest squared Euclidean distance of a patch to its nearest normal patch",
 }

@@ -63,9 +63,9 @@ def plan_memory(*, N: int, D: int, P: int, M: int, limit: int) -> MemoryPlan:
     if needed > limit:
         raise ResourceError(
             f"[patchcore] {N:,} patches need {format_bytes(needed)} of memory "
-            f"({format_bytes(projected)} for the selection, {format_bytes(bank)} for a bank of {M:,} "
-            f"rows), the limit is {format_bytes(limit)}. Use fewer pictures, a smaller --size or "
-            "--coreset, or raise --memory-limit."
+            f"({format_bytes(projected)} for the selection, {format_bytes(bank)} for a bank of "
+            f"{M:,} rows), the limit is {format_bytes(limit)}. Use fewer pictures, a smaller "
+            "--size or --coreset, or raise --memory-limit."
         )
     return MemoryPlan(projected, bank, features, needed + features <= limit, limit)
 

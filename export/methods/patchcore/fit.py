@@ -130,11 +130,11 @@ def fit(
     h, w, D = probe.shape
     patches, N = h * w, h * w * len(paths)
     M = max(1, int(N * settings.coreset))
-    if settings.scoring == "reweighted" and M < settings.neighbors:
+    if settings.scoring == "reweighted" and settings.neighbors > M:
         raise SettingError(
-            f"[patchcore] a coreset of {settings.coreset:g} of {N:,} patches has {M} rows, fewer than "
-            f"the {settings.neighbors} neighbours of the re-weighting. Use more pictures, a larger "
-            "--coreset, or --scoring maximum."
+            f"[patchcore] a coreset of {settings.coreset:g} of {N:,} patches has {M} rows, fewer "
+            f"than the {settings.neighbors} neighbours of the re-weighting. Use more pictures, a "
+            "larger --coreset, or --scoring maximum."
         )
     P = settings.projection_dim
     plan = plan_memory(N=N, D=D, P=P, M=M, limit=memory_limit(settings.memory_limit))
@@ -179,8 +179,8 @@ def calibrate(
     """
     if len(paths) < 2:
         raise DataError(
-            f"[calibrate] a threshold needs at least 2 normal pictures outside the memory bank, got "
-            f"{len(paths)}. Use a larger --holdout, or --calibration-data DIR."
+            f"[calibrate] a threshold needs at least 2 normal pictures outside the memory bank, "
+            f"got {len(paths)}. Use a larger --holdout, or --calibration-data DIR."
         )
     scores: dict[str, list[float]] = {"image": [], "map": []}
     for index, path in enumerate(paths):

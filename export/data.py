@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ class Dataset:
 
 
 def load_dataset(
-    folder: str | Path, *, require_train: bool = True, require_test: bool = False
+    folder: str | os.PathLike[str], *, require_train: bool = True, require_test: bool = False
 ) -> Dataset:
     """Find out what a folder holds; no picture is opened.
 

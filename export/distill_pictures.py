@@ -43,7 +43,8 @@ def crop(rng: np.random.Generator, picture: NDArray[np.uint8], size: int) -> NDA
     y = rng.integers(picture.shape[0] - side + 1)
     x = rng.integers(picture.shape[1] - side + 1)
     how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    return cv2.resize(picture[y : y + side, x : x + side], (size, size), interpolation=how)
+    window = picture[y : y + side, x : x + side]
+    return np.asarray(cv2.resize(window, (size, size), interpolation=how), np.uint8)
 
 
 def augment(
@@ -54,7 +55,7 @@ def augment(
         picture = textures.add_defect(rng, picture)
     if rng.random() < 0.5:
         picture = picture[:, ::-1]
-    picture = np.ascontiguousarray(np.rot90(picture, rng.integers(4)))
+    picture = np.ascontiguousarray(np.rot90(picture, int(rng.integers(4))))
     if rng.random() < 0.4:
         picture = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     if rng.random() < 0.15:

@@ -187,7 +187,7 @@ def texture(rng: np.random.Generator, size: int) -> Picture:
         bright = dark + contrast * (rng.choice([-1, 1]) + saturation * (rng.random(3) - 0.5))
     picture = dark + field[..., None] * (bright - dark)
     noise = rng.uniform(0, 0.03) * rng.standard_normal((size, size, 1))
-    return (np.clip(picture + noise, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.asarray(np.clip(picture + noise, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _polyline_mask(rng: np.random.Generator, height: int, width: int, kinks: float) -> Field:

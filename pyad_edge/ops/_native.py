@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 try:
-    from pyad_edge import _native
+    native: Any = importlib.import_module("pyad_edge._native")
 except ImportError as error:  # pragma: no cover - exercised in a subprocess by tests/test_smoke.py
     raise ImportError(
         "pyad_edge's compiled kernels were not found. If you stand in the root of the source tree, "
@@ -13,5 +14,3 @@ except ImportError as error:  # pragma: no cover - exercised in a subprocess by 
         "install with 'pip install -e .'. Otherwise reinstall with 'pip install .' (needs a C++17 "
         "compiler)."
     ) from error
-
-native: Any = _native

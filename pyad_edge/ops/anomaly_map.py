@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pyad_edge.ops import _banded
+from pyad_edge.ops._banded import upsample_and_smooth
 from pyad_edge.ops._native import native
 
 __all__ = ["anomaly_map"]
@@ -61,7 +61,7 @@ def anomaly_map(
     (N, h, w), (H, W) = scores.shape, (int(size[0]), int(size[1]))
     maps = np.empty((N, H, W), np.float32)
     maxima = np.empty(N, np.float32)
-    rows = _banded.upsample_and_smooth(h, H, float(sigma))
-    columns = _banded.upsample_and_smooth(w, W, float(sigma))
+    rows = upsample_and_smooth(h, H, float(sigma))
+    columns = upsample_and_smooth(w, W, float(sigma))
     native.anomaly_map(scores, rows, columns, np.empty((N, h, W), np.float32), maps, maxima)
     return maps, maxima

@@ -27,7 +27,7 @@ def random_projection(dim: int, *, out_dim: int = 128, seed: int) -> Array:
         (D, P) float32.
     """
     normal = np.random.default_rng(seed).standard_normal((dim, out_dim))
-    return (normal / np.sqrt(out_dim)).astype(np.float32)
+    return np.asarray(normal / np.sqrt(out_dim), np.float32)
 
 
 def project(features: Array, matrix: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyad_edge.ops import _banded
+from pyad_edge.ops._banded import bilinear_upsample
 from pyad_edge.ops._native import native
 
 __all__ = ["AggregationPlan", "Variant", "output_dim", "patch_aggregation"]
@@ -81,8 +81,8 @@ class AggregationPlan:
         columns: list[Any] = []
         for level in maps:
             same = level.shape[2:] == (h, w)
-            rows.append(None if same else _banded.bilinear_upsample(level.shape[2], h))
-            columns.append(None if same else _banded.bilinear_upsample(level.shape[3], w))
+            rows.append(None if same else bilinear_upsample(level.shape[2], h))
+            columns.append(None if same else bilinear_upsample(level.shape[3], w))
         native.patch_aggregation(self._native, maps, rows, columns, out)
         return out
 

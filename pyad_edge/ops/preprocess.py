@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyad_edge.ops import _banded
+from pyad_edge.ops._banded import resize_antialiased
 from pyad_edge.ops._native import native
 
 __all__ = ["preprocess"]
@@ -62,8 +62,8 @@ def preprocess(
     else:
         _check_out(out, shape)
     if len(frames):
-        rows = _banded.resize_antialiased(frames.shape[1], size[0], top, bottom)
-        columns = _banded.resize_antialiased(frames.shape[2], size[1], left, right)
+        rows = resize_antialiased(frames.shape[1], size[0], top, bottom)
+        columns = resize_antialiased(frames.shape[2], size[1], left, right)
         native.preprocess(frames, rows, columns, scale, offset, color_order == "bgr", out)
     return out
 

@@ -23,7 +23,7 @@ def start_distances(points: Array, *, seed: int, count: int = 10) -> Array:
     rows = np.random.default_rng(seed).choice(len(points), size=count, replace=False)
     distances = [np.sqrt(canonical_distances(points[r], points).astype(np.float64)) for r in rows]
     mean = np.sum(distances, axis=0) / count
-    return (mean * mean).astype(np.float32)
+    return np.asarray(mean * mean, np.float32)
 
 
 def greedy_coreset(

@@ -89,11 +89,13 @@ class Extractor:
         """
         features = self._backend.run(to_batch([read_image(path)], self._preprocessing))
         try:
-            return embed(features, self._head)[0]
+            patches = embed(features, self._head)
         except ValueError as error:
             raise BackendError(
                 f"[patchcore] the backbone failed on {path.name}: {error}"
             ) from error
+        features_of_one: Array = patches[0]
+        return features_of_one
 
 
 def project_all(

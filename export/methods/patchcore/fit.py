@@ -138,8 +138,9 @@ def fit(
         )
     P = settings.projection_dim
     plan = plan_memory(N=N, D=D, P=P, M=M, limit=memory_limit(settings.memory_limit))
+    kept: list[Array] = []
     if M == N:
-        selected, kept = np.arange(N), []
+        selected = np.arange(N)
     else:
         matrix = random_projection(D, out_dim=P, seed=settings.seed)
         projected, kept = project_all(

@@ -1,4 +1,5 @@
-// The CUDA kernels as the Python module pyad_edge._cuda. Importing it needs neither a driver nor a device.
+// The CUDA kernels as the Python module pyad_edge._cuda. Importing it needs neither a driver nor a
+// device.
 #include "arrays.h"
 #include "pyad/cuda/nearest_neighbors.h"
 
@@ -18,6 +19,6 @@ PYBIND11_MODULE(_cuda, m) {
             py::gil_scoped_release release;
             pyad::cuda::nearest_neighbors(query_data, Q, bank_data, M, D, out, neighbors);
         },
-        py::arg("queries").noconvert(), py::arg("bank").noconvert(), py::arg("distances").noconvert(),
-        py::arg("indices").noconvert());
+        py::arg("queries").noconvert(), py::arg("bank").noconvert(),
+        py::arg("distances").noconvert(), py::arg("indices").noconvert());
 }

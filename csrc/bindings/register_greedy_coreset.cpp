@@ -1,6 +1,5 @@
-#include "pyad/greedy_coreset.h"
-
 #include "arrays.h"
+#include "pyad/greedy_coreset.h"
 
 namespace pyad::bindings {
 
@@ -24,8 +23,10 @@ void register_greedy_coreset(py::module_& m) {
                  return new GreedyCoreset(data, N, P, start);
              }),
              py::arg("points").noconvert(), py::arg("initial").noconvert(), py::keep_alive<1, 2>())
-        .def("advance", &GreedyCoreset::advance, py::arg("limit"), py::call_guard<py::gil_scoped_release>())
-        .def_property_readonly("count", [](const GreedyCoreset& state) { return state.picks().size(); })
+        .def("advance", &GreedyCoreset::advance, py::arg("limit"),
+             py::call_guard<py::gil_scoped_release>())
+        .def_property_readonly("count",
+                               [](const GreedyCoreset& state) { return state.picks().size(); })
         .def_property_readonly("passes", &GreedyCoreset::passes)
         .def("picks", [](const GreedyCoreset& state) {
             Array<int64_t> picks(static_cast<py::ssize_t>(state.picks().size()));

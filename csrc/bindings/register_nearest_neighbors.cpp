@@ -35,7 +35,8 @@ void register_nearest_neighbors(py::module_& m) {
                 py::gil_scoped_release release;
                 bank.search(data, Q, k, out, neighbors);
             },
-            py::arg("queries").noconvert(), py::arg("distances").noconvert(), py::arg("indices").noconvert());
+            py::arg("queries").noconvert(), py::arg("distances").noconvert(),
+            py::arg("indices").noconvert());
 }
 
 }  // namespace pyad::bindings

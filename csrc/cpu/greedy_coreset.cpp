@@ -12,13 +12,15 @@ namespace pyad {
 namespace {
 
 constexpr int64_t kSubset = 2048;  // T: with P = 128 it fills 1 MB of L2
-constexpr int64_t kPicks = 256;    // picks of one pass at most; more would leave too few rows in the subset
-constexpr int64_t kRows = 384;     // rows of one block of a pass
-constexpr float kPicked = -1.0f;   // below every distance
+constexpr int64_t kPicks =
+    256;  // picks of one pass at most; more would leave too few rows in the subset
+constexpr int64_t kRows = 384;    // rows of one block of a pass
+constexpr float kPicked = -1.0f;  // below every distance
 
 }  // namespace
 
-void project(const float* points, int64_t N, int64_t D, const float* matrix, int64_t P_out, float* out) {
+void project(const float* points, int64_t N, int64_t D, const float* matrix, int64_t P_out,
+             float* out) {
     parallel_for(N, 256, [&](int64_t begin, int64_t end) {
         constexpr int64_t width = 64;  // outputs kept in registers
         for (int64_t n = begin; n < end; ++n) {
@@ -28,10 +30,12 @@ void project(const float* points, int64_t N, int64_t D, const float* matrix, int
                 float sums[width] = {};
                 if (size == width) {
                     for (int64_t d = 0; d < D; ++d)
-                        for (int64_t j = 0; j < width; ++j) sums[j] += row[d] * matrix[d * P_out + p + j];
+                        for (int64_t j = 0; j < width; ++j)
+                            sums[j] += row[d] * matrix[d * P_out + p + j];
                 } else {
                     for (int64_t d = 0; d < D; ++d)
-                        for (int64_t j = 0; j < size; ++j) sums[j] += row[d] * matrix[d * P_out + p + j];
+                        for (int64_t j = 0; j < size; ++j)
+                            sums[j] += row[d] * matrix[d * P_out + p + j];
                 }
                 std::memcpy(out + n * P_out + p, sums, size * sizeof(float));
             }
@@ -40,7 +44,11 @@ void project(const float* points, int64_t N, int64_t D, const float* matrix, int
 }
 
 GreedyCoreset::GreedyCoreset(const float* points, int64_t N, int64_t P, const float* initial)
-    : points_(points), N_(N), P_(P), nearest_(initial, initial + N), mean_(mean_of_rows(points, N, P)) {}
+    : points_(points),
+      N_(N),
+      P_(P),
+      nearest_(initial, initial + N),
+      mean_(mean_of_rows(points, N, P)) {}
 
 void GreedyCoreset::advance(int64_t limit) {
     const int64_t first = static_cast<int64_t>(picks_.size());
@@ -81,13 +89,14 @@ int64_t GreedyCoreset::pick_in_subset(int64_t limit) {
         int64_t best = 0;
         for (int64_t i = 0; i < T; ++i) {
             if (last >= 0 && subset_nearest_[i] > kPicked) {
-                const float d = canonical(subset_points_.data() + i * P_, subset_points_.data() + last * P_, P_);
+                const float d = canonical(subset_points_.data() + i * P_,
+                                          subset_points_.data() + last * P_, P_);
                 subset_nearest_[i] = std::min(subset_nearest_[i], d);
             }
             if (subset_nearest_[i] > subset_nearest_[best]) best = i;
         }
-        // The first pick of a subset is the global maximum, ties included. Later ones must be strictly
-        // above every row outside: an equal one there could have the smaller index.
+        // The first pick of a subset is the global maximum, ties included. Later ones must be
+        // strictly above every row outside: an equal one there could have the smaller index.
         if (made > 0 && !(subset_nearest_[best] > outside_)) break;
         subset_nearest_[best] = kPicked;
         picks_.push_back(subset_[best]);
@@ -114,7 +123,8 @@ void GreedyCoreset::apply(int64_t first) {
         float* nearest = nearest_.data() + begin;
         const auto update = [&](int64_t i, int64_t center) {
             if (nearest[i] > kPicked)
-                nearest[i] = std::min(nearest[i], kernels.canonical(points + i * P_, packed.row(center), P_));
+                nearest[i] = std::min(nearest[i],
+                                      kernels.canonical(points + i * P_, packed.row(center), P_));
             return nearest[i];
         };
         if (!packed.huge()) queries.pack(points, n, packed, kernels.MR, nearest);

@@ -15,8 +15,9 @@ Level parse(const std::string& name, const char* source) {
         if (name == level_name(level)) return level;
         known += std::string(known.empty() ? "" : ", ") + level_name(level);
     }
-    throw std::invalid_argument("[" + std::string(source) + "] expected one of the CPU levels of this machine (" +
-                                known + "), got '" + name + "'.");
+    throw std::invalid_argument("[" + std::string(source) +
+                                "] expected one of the CPU levels of this machine (" + known +
+                                "), got '" + name + "'.");
 }
 
 }  // namespace
@@ -54,12 +55,15 @@ Level active_level() {
     int level = active.load();
     if (level < 0) {
         const char* forced = std::getenv("PYAD_CPU_LEVEL");
-        level = static_cast<int>(forced && *forced ? parse(forced, "PYAD_CPU_LEVEL") : available_levels().back());
+        level = static_cast<int>(forced && *forced ? parse(forced, "PYAD_CPU_LEVEL")
+                                                   : available_levels().back());
         active.store(level);
     }
     return static_cast<Level>(level);
 }
 
-void set_level(const std::string& name) { active.store(static_cast<int>(parse(name, "set_cpu_level"))); }
+void set_level(const std::string& name) {
+    active.store(static_cast<int>(parse(name, "set_cpu_level")));
+}
 
 }  // namespace pyad

@@ -16,7 +16,8 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kBlock = 192;  // queries of one block: with D = 1024 they fill 768 kB of L2
 
-// Keeps the k best (distance, index) pairs, sorted. Filled with (infinity, M), which every row beats.
+// Keeps the k best (distance, index) pairs, sorted. Filled with (infinity, M), which every row
+// beats.
 void insert(float distance, int64_t index, int64_t k, float* distances, int64_t* indices) {
     const auto before = [&](int64_t j) {
         return distance < distances[j] || (distance == distances[j] && index < indices[j]);
@@ -64,20 +65,22 @@ void MemoryBank::search(const float* queries, int64_t Q, int64_t k, float* dista
                         int64_t* indices) const {
     // Equal shares for every thread, each of whole blocks.
     const int64_t rounds = (Q + kBlock * num_threads() - 1) / (kBlock * num_threads());
-    const int64_t share = (Q + rounds * num_threads() - 1) / std::max<int64_t>(1, rounds * num_threads());
+    const int64_t share =
+        (Q + rounds * num_threads() - 1) / std::max<int64_t>(1, rounds * num_threads());
     const int64_t block = std::max<int64_t>(12, (share + 11) / 12 * 12);
     parallel_for(Q, block, [&](int64_t begin, int64_t end) {
         std::fill(distances + begin * k, distances + end * k, kInfinity);
         std::fill(indices + begin * k, indices + end * k, size());
-        search_block(queries + begin * dim(), end - begin, k, distances + begin * k, indices + begin * k);
+        search_block(queries + begin * dim(), end - begin, k, distances + begin * k,
+                     indices + begin * k);
     });
 }
 
 void MemoryBank::search_block(const float* queries, int64_t Q, int64_t k, float* distances,
                               int64_t* indices) const {
     const auto visit = [&](int64_t q, int64_t row) {
-        insert(kernels_->canonical(queries + q * dim(), rows_.row(row), dim()), row, k, distances + q * k,
-               indices + q * k);
+        insert(kernels_->canonical(queries + q * dim(), rows_.row(row), dim()), row, k,
+               distances + q * k, indices + q * k);
         return distances[q * k + k - 1];
     };
     if (quantized_ && !quantized_->huge()) {
@@ -85,8 +88,8 @@ void MemoryBank::search_block(const float* queries, int64_t Q, int64_t k, float*
         packed.pack(queries, Q, dim(), rows_.mean(), kernels_->MR, kernels_->quantize);
         if (!packed.huge()) {
             const auto tile = [&](int64_t g, int64_t p, uint32_t* hits, float* bounds) {
-                kernels_->quantized_tile(packed.group(g), quantized_->panel(p), quantized_->quads(), hits,
-                                         bounds);
+                kernels_->quantized_tile(packed.group(g), quantized_->panel(p), quantized_->quads(),
+                                         hits, bounds);
             };
             screen(*quantized_, packed, Q, tile, visit);
             return;

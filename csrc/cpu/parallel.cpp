@@ -38,8 +38,9 @@ int process_id() {
 #endif
 }
 
-// One call of parallel_for. A worker that wakes late finds no piece left and never touches the body, so the
-// caller waits for pieces, not for workers: on a busy machine a sleeping worker delays nobody.
+// One call of parallel_for. A worker that wakes late finds no piece left and never touches the
+// body, so the caller waits for pieces, not for workers: on a busy machine a sleeping worker delays
+// nobody.
 struct Job {
     Job(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body)
         : n(n), grain(grain), body(&body), left((n + grain - 1) / grain) {}
@@ -95,7 +96,8 @@ class Pool {
 
     void run(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
         const auto job = std::make_shared<Job>(n, grain, body);
-        const int64_t helpers = job->left - 1;  // no more workers than pieces that the caller leaves them
+        const int64_t helpers =
+            job->left - 1;  // no more workers than pieces that the caller leaves them
         {
             std::lock_guard<std::mutex> lock(mutex_);
             job_ = job;
@@ -168,7 +170,8 @@ void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, in
     if (threads > 1 && n > grain && !inside) {
         std::unique_lock<std::mutex> lock(pool_mutex, std::try_to_lock);
         if (lock.owns_lock()) {
-            if (pool && pool->owner() != process_id()) pool = nullptr;  // after fork: leaked on purpose
+            if (pool && pool->owner() != process_id())
+                pool = nullptr;  // after fork: leaked on purpose
             if (pool && pool->threads() != threads) {
                 delete pool;
                 pool = nullptr;

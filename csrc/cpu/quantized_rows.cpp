@@ -8,9 +8,9 @@
 namespace pyad {
 namespace {
 
-constexpr double kUnit = 1.0 / 16777216.0;      // 2^-24, the unit round-off of float32
-constexpr double kSlack = 1.0 + 16.0 * kUnit;   // covers the rounding of the test
-constexpr double kNoBar = 1e17;                 // farther than any two vectors within the limit
+constexpr double kUnit = 1.0 / 16777216.0;     // 2^-24, the unit round-off of float32
+constexpr double kSlack = 1.0 + 16.0 * kUnit;  // covers the rounding of the test
+constexpr double kNoBar = 1e17;                // farther than any two vectors within the limit
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 int64_t padded_dim(int64_t D) { return (D + 15) / 16 * 16; }
@@ -19,7 +19,8 @@ float down(double x) { return std::nextafter(static_cast<float>(x), -kInfinity);
 
 }  // namespace
 
-QuantizedRows::QuantizedRows(const float* rows, int64_t M, int64_t D, const float* mean, Quantize quantize)
+QuantizedRows::QuantizedRows(const float* rows, int64_t M, int64_t D, const float* mean,
+                             Quantize quantize)
     : M_(M),
       quads_((D + 3) / 4),
       values_(panels() * quads_ * kPanel * 4, 128),
@@ -37,7 +38,8 @@ QuantizedRows::QuantizedRows(const float* rows, int64_t M, int64_t D, const floa
         const double residual = row.residual * kSlack;
         scales_[m] = row.scale;
         residuals_[m] = up(residual);
-        norms_[m] = down(row.norm * (2.0 - kSlack) - static_cast<double>(residuals_[m]) * residuals_[m]);
+        norms_[m] =
+            down(row.norm * (2.0 - kSlack) - static_cast<double>(residuals_[m]) * residuals_[m]);
     }
 }
 
@@ -73,9 +75,11 @@ void QuantizedQueries::pack(const float* queries, int64_t n, int64_t D, const fl
 }
 
 void QuantizedQueries::set_best(int64_t i, float best) {
-    // The canonical sum of D squares is within (D / 16 + 8) u of the true one, its root within half of it.
+    // The canonical sum of D squares is within (D / 16 + 8) u of the true one, its root within half
+    // of it.
     const double error = (static_cast<double>(D_) / 32.0 + 8.0) * kUnit;
-    const double distance = std::isinf(best) ? kNoBar : std::sqrt(static_cast<double>(best)) * (1.0 + error);
+    const double distance =
+        std::isinf(best) ? kNoBar : std::sqrt(static_cast<double>(best)) * (1.0 + error);
     const double reach = (distance + 1e-18 + residuals_[i]) * kSlack;
     reaches_[i] = up(2.0 * reach);
     thresholds_[i] = up(reach * reach * kSlack - norms_[i]);

@@ -80,7 +80,8 @@ void PackedQueries::pack(const float* queries, int64_t n, const PackedRows& rows
     huge_ = false;
     error_floor_ = rows.error_floor();
     packed_.resize(groups() * D_ * MR);
-    thresholds_.assign(groups() * MR, -kInfinity);  // no row passes for the filling of the last group
+    thresholds_.assign(groups() * MR,
+                       -kInfinity);  // no row passes for the filling of the last group
     reduced_norms_.resize(n);
     const float* mean = rows.mean();
     for (int64_t g = 0; g < groups(); ++g) {
@@ -101,7 +102,8 @@ void PackedQueries::pack(const float* queries, int64_t n, const PackedRows& rows
                 norms[d & 3] += static_cast<double>(value) * value;
             }
             huge_ |= !(largest < kScreenLimit);
-            reduced_norms_[i] = (1.0 - rows.error_factor()) * ((norms[0] + norms[1]) + (norms[2] + norms[3]));
+            reduced_norms_[i] =
+                (1.0 - rows.error_factor()) * ((norms[0] + norms[1]) + (norms[2] + norms[3]));
             set_best(i, best[i]);
         }
     }

@@ -13,14 +13,16 @@ constexpr int kMaxTileHeight = 16;
 struct ScreenKernels {
     int MR;  // queries of one tile
 
-    // For one group of queries (D, MR) and one panel of rows (D, 32): bounds[r, j] = norms[j] - 2 q.b,
-    // and bit j of hits[r] set where bounds[r, j] <= thresholds[r]. bounds is written where hits is not 0.
+    // For one group of queries (D, MR) and one panel of rows (D, 32): bounds[r, j] = norms[j] - 2
+    // q.b, and bit j of hits[r] set where bounds[r, j] <= thresholds[r]. bounds is written where
+    // hits is not 0.
     void (*tile)(const float* group, const float* panel, int64_t D, const float* norms,
                  const float* thresholds, uint32_t* hits, float* bounds);
 
     float (*canonical)(const float* a, const float* b, int64_t D);
 
-    // The 8-bit forms (quantized_rows.h; bounds are without the reach of the query), or nullptr where the instruction set has none that pay.
+    // The 8-bit forms (quantized_rows.h; bounds are without the reach of the query), or nullptr
+    // where the instruction set has none that pay.
     Quantize quantize;
     void (*quantized_tile)(const QuantizedGroup& group, const QuantizedPanel& panel, int64_t quads,
                            uint32_t* hits, float* bounds);
@@ -36,10 +38,11 @@ extern const ScreenKernels screen_avx512vnni;
 // The kernels of the level in use.
 const ScreenKernels& screen_kernels();
 
-// Visits every row that may lie within a query's bar, for rows and queries packed in one of two ways:
-// PackedRows with PackedQueries (float32), QuantizedRows with QuantizedQueries (8 bits).
-// tile(group, panel, hits, bounds) runs one tile. visit(query, row) returns the query's new bar (its best
-// distance so far). Rows of one panel are visited from the most promising on, so that bars fall fast.
+// Visits every row that may lie within a query's bar, for rows and queries packed in one of two
+// ways: PackedRows with PackedQueries (float32), QuantizedRows with QuantizedQueries (8 bits).
+// tile(group, panel, hits, bounds) runs one tile. visit(query, row) returns the query's new bar
+// (its best distance so far). Rows of one panel are visited from the most promising on, so that
+// bars fall fast.
 template <typename Rows, typename Queries, typename Tile, typename Visit>
 void screen(const Rows& rows, Queries& queries, int64_t n, Tile&& tile, Visit&& visit) {
     uint32_t hits[kMaxTileHeight];
@@ -76,8 +79,8 @@ template <typename Visit>
 void screen(const ScreenKernels& kernels, const PackedRows& rows, PackedQueries& queries, int64_t n,
             Visit&& visit) {
     const auto tile = [&](int64_t g, int64_t p, uint32_t* hits, float* bounds) {
-        kernels.tile(queries.group(g), rows.panel(p), rows.dim(), rows.norms(p), queries.thresholds(g), hits,
-                     bounds);
+        kernels.tile(queries.group(g), rows.panel(p), rows.dim(), rows.norms(p),
+                     queries.thresholds(g), hits, bounds);
     };
     screen(rows, queries, n, tile, visit);
 }

@@ -26,6 +26,7 @@ struct Portable {
 
 }  // namespace
 
-const ScreenKernels screen_portable{4, tile_of<Portable, 4>, canonical_of<Portable>, nullptr, nullptr};
+const ScreenKernels screen_portable{4, tile_of<Portable, 4>, canonical_of<Portable>, nullptr,
+                                    nullptr};
 
 }  // namespace pyad

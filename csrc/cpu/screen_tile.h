@@ -1,6 +1,6 @@
-// The tile and the canonical distance, written once over a vector type V and compiled for each instruction
-// set by screen_<level>.cpp. No standard header may be used here: an inline function compiled with AVX-512
-// could be the copy that the linker keeps for everybody.
+// The tile and the canonical distance, written once over a vector type V and compiled for each
+// instruction set by screen_<level>.cpp. No standard header may be used here: an inline function
+// compiled with AVX-512 could be the copy that the linker keeps for everybody.
 #pragma once
 
 #include "screen.h"
@@ -58,7 +58,8 @@ float canonical_of(const float* a, const float* b, int64_t D) {
     for (; d + 16 <= D; d += 16) {
 #pragma GCC unroll 4
         for (int i = 0; i < parts; ++i) {
-            const typename V::type difference = V::subtract(V::load(a + d + i * W), V::load(b + d + i * W));
+            const typename V::type difference =
+                V::subtract(V::load(a + d + i * W), V::load(b + d + i * W));
             sums[i] = V::add(sums[i], V::multiply(difference, difference));
         }
     }

@@ -1,9 +1,9 @@
-#include "pyad/cuda/nearest_neighbors.h"
-
 #include <cuda_runtime.h>
 
 #include <memory>
 #include <stdexcept>
+
+#include "pyad/cuda/nearest_neighbors.h"
 
 namespace pyad::cuda {
 namespace {
@@ -12,8 +12,8 @@ constexpr int kThreads = 128;
 
 void check(cudaError_t status, const char* what) {
     if (status == cudaSuccess) return;
-    throw std::runtime_error(std::string("[nearest_neighbors] ") + what + " failed on the CUDA device: " +
-                             cudaGetErrorString(status) + ".");
+    throw std::runtime_error(std::string("[nearest_neighbors] ") + what +
+                             " failed on the CUDA device: " + cudaGetErrorString(status) + ".");
 }
 
 __device__ float canonical(const float* a, const float* b, int64_t D) {
@@ -40,8 +40,8 @@ __device__ bool before(float d, int64_t i, float other_d, int64_t other_i) {
     return d < other_d || (d == other_d && i < other_i);
 }
 
-__global__ void nearest(const float* queries, const float* bank, int64_t M, int64_t D, float* distances,
-                        int64_t* indices) {
+__global__ void nearest(const float* queries, const float* bank, int64_t M, int64_t D,
+                        float* distances, int64_t* indices) {
     __shared__ float best_distance[kThreads];
     __shared__ int64_t best_index[kThreads];
     const float* query = queries + blockIdx.x * D;
@@ -58,8 +58,9 @@ __global__ void nearest(const float* queries, const float* bank, int64_t M, int6
     best_index[threadIdx.x] = index;
     __syncthreads();
     for (int half = kThreads / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half && before(best_distance[threadIdx.x + half], best_index[threadIdx.x + half],
-                                         best_distance[threadIdx.x], best_index[threadIdx.x])) {
+        if (threadIdx.x < half &&
+            before(best_distance[threadIdx.x + half], best_index[threadIdx.x + half],
+                   best_distance[threadIdx.x], best_index[threadIdx.x])) {
             best_distance[threadIdx.x] = best_distance[threadIdx.x + half];
             best_index[threadIdx.x] = best_index[threadIdx.x + half];
         }

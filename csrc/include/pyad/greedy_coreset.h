@@ -1,15 +1,17 @@
-// Greedy k-center selection (Sener & Savarese 2018; PatchCore, Roth et al. 2022, algorithm 1), exact.
+// Greedy k-center selection (Sener & Savarese 2018; PatchCore, Roth et al. 2022, algorithm 1),
+// exact.
 //
 //   points   (N, P) float32     initial  (N) float32, squared distances to begin with (+inf: none)
 //   picks    (count) int64, in the order of selection, all different
 //
-// Each pick is the row with the largest minimum distance to the picks before it (and to `initial`), ties
-// to the smallest index; distances are canonical (nearest_neighbors.h), so that the path is the same on
-// every machine. Rows already picked never compete.
+// Each pick is the row with the largest minimum distance to the picks before it (and to `initial`),
+// ties to the smallest index; distances are canonical (nearest_neighbors.h), so that the path is
+// the same on every machine. Rows already picked never compete.
 //
-// Lazy subsets: let T rows with the largest minimum distances be the subset, and v the largest value
-// outside of it. Minimum distances only fall. So, as long as the subset's maximum is above v, it is the
-// maximum of all rows, and one pass over memory serves all picks that were made inside the subset.
+// Lazy subsets: let T rows with the largest minimum distances be the subset, and v the largest
+// value outside of it. Minimum distances only fall. So, as long as the subset's maximum is above v,
+// it is the maximum of all rows, and one pass over memory serves all picks that were made inside
+// the subset.
 //
 // Limits: finite values (checked by the caller), count <= N, N P < 2^60.
 #pragma once
@@ -19,9 +21,10 @@
 
 namespace pyad {
 
-// out (N, P_out) = points (N, D) x matrix (D, P_out), each output summed over d in index order in float32
-// without fused operations: the same bits everywhere.
-void project(const float* points, int64_t N, int64_t D, const float* matrix, int64_t P_out, float* out);
+// out (N, P_out) = points (N, D) x matrix (D, P_out), each output summed over d in index order in
+// float32 without fused operations: the same bits everywhere.
+void project(const float* points, int64_t N, int64_t D, const float* matrix, int64_t P_out,
+             float* out);
 
 class GreedyCoreset {
   public:
@@ -42,13 +45,13 @@ class GreedyCoreset {
     const float* points_;
     int64_t N_, P_;
     int64_t passes_ = 0;
-    std::vector<float> nearest_;        // (N) squared distance to the nearest pick; -1: picked
-    std::vector<float> mean_;           // (P)
+    std::vector<float> nearest_;  // (N) squared distance to the nearest pick; -1: picked
+    std::vector<float> mean_;     // (P)
     std::vector<int64_t> picks_;
     std::vector<int64_t> subset_;       // rows in ascending order
     std::vector<float> subset_points_;  // (T, P)
     std::vector<float> subset_nearest_;
-    float outside_ = -1.0f;             // the largest value outside the subset
+    float outside_ = -1.0f;  // the largest value outside the subset
 };
 
 }  // namespace pyad

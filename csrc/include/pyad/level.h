@@ -1,5 +1,6 @@
-// Instruction-set levels of the CPU kernels. The best one that the machine has is chosen once at load;
-// the environment variable PYAD_CPU_LEVEL (portable, avx2, avx512, avx512vnni) forces another.
+// Instruction-set levels of the CPU kernels. The best one that the machine has is chosen once at
+// load; the environment variable PYAD_CPU_LEVEL (portable, avx2, avx512, avx512vnni) forces
+// another.
 #pragma once
 
 #include <string>
@@ -14,7 +15,8 @@ const char* level_name(Level level);
 // Levels that this build and this machine can run, lowest first.
 std::vector<Level> available_levels();
 
-// The level in use. Throws std::invalid_argument where PYAD_CPU_LEVEL names an unknown or missing one.
+// The level in use. Throws std::invalid_argument where PYAD_CPU_LEVEL names an unknown or missing
+// one.
 Level active_level();
 
 // Changes it (tests walk every level). Throws std::invalid_argument as above.

@@ -1,5 +1,5 @@
-// Rows laid out for the distance screen: centred, in panels of 32, with the part of the error bound that
-// belongs to each row. Shared by nearest_neighbors and greedy_coreset.
+// Rows laid out for the distance screen: centred, in panels of 32, with the part of the error bound
+// that belongs to each row. Shared by nearest_neighbors and greedy_coreset.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,8 @@
 
 namespace pyad {
 
-constexpr int64_t kPanel = 32;           // rows of one panel
-constexpr float kScreenLimit = 1e15f;    // larger values could overflow the screen
+constexpr int64_t kPanel = 32;         // rows of one panel
+constexpr float kScreenLimit = 1e15f;  // larger values could overflow the screen
 
 class PackedRows {
   public:
@@ -21,10 +21,10 @@ class PackedRows {
     // True where a value is too large for the screen; search canonically then.
     bool huge() const { return huge_; }
 
-    const float* row(int64_t m) const { return rows_.data() + m * D_; }                   // (D)
-    const float* panel(int64_t p) const { return packed_.data() + p * D_ * kPanel; }      // (D, 32)
-    const float* norms(int64_t p) const { return norms_.data() + p * kPanel; }            // (32)
-    const float* mean() const { return mean_.data(); }                                    // (D)
+    const float* row(int64_t m) const { return rows_.data() + m * D_; }               // (D)
+    const float* panel(int64_t p) const { return packed_.data() + p * D_ * kPanel; }  // (D, 32)
+    const float* norms(int64_t p) const { return norms_.data() + p * kPanel; }        // (32)
+    const float* mean() const { return mean_.data(); }                                // (D)
     float residual(int64_t) const { return 0.0f; }
     // The factor c of the error bound c (||q||^2 + ||b||^2), and its guard against underflow.
     double error_factor() const { return error_factor_; }
@@ -52,7 +52,7 @@ class PackedQueries {
 
     bool huge() const { return huge_; }
     int MR() const { return MR_; }
-    const float* group(int64_t g) const { return packed_.data() + g * D_ * MR_; }   // (D, MR)
+    const float* group(int64_t g) const { return packed_.data() + g * D_ * MR_; }      // (D, MR)
     const float* thresholds(int64_t g) const { return thresholds_.data() + g * MR_; }  // (MR)
     // Whether a row whose tile gave `bound` may still lie within the bar of query i.
     bool within(int64_t i, float bound, float) const { return bound <= thresholds_[i]; }

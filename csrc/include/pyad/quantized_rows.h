@@ -1,12 +1,12 @@
 // Rows and queries in 8 bits for the distance screen on CPUs with integer dot products.
 //
-// A centred vector x becomes s v + r with v in [-127, 127]^D, one scale s, and the actual norm of its
-// residual rho = ||r|| (rounded up, with what centring in float32 may have moved). For a row y and a query
-// x the distance of the quantised vectors is known up to float rounding, since their dot product is an
-// exact integer; and by the triangle inequality
+// A centred vector x becomes s v + r with v in [-127, 127]^D, one scale s, and the actual norm of
+// its residual rho = ||r|| (rounded up, with what centring in float32 may have moved). For a row y
+// and a query x the distance of the quantised vectors is known up to float rounding, since their
+// dot product is an exact integer; and by the triangle inequality
 //     ||x - y|| <= d  implies  ||s_x v_x - s_y v_y|| <= d + rho_x + rho_y.
-// Rows that fail this cannot be at distance d; the others are evaluated canonically. The rounding of the
-// test itself is covered by widening d, rho and the norms by 16 units in the last place.
+// Rows that fail this cannot be at distance d; the others are evaluated canonically. The rounding
+// of the test itself is covered by widening d, rho and the norms by 16 units in the last place.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +21,10 @@ constexpr int64_t kQuantizedDim = 1024;   // longer dot products would not be ex
 
 // One panel of 32 rows.
 struct QuantizedPanel {
-    const uint8_t* values;  // (D / 4, 32, 4): v + 128
-    const float* scales;    // (32)
-    const float* norms;     // (32): ||s v||^2 (1 - 16 u) - rho^2; +infinity behind the last row
-    const float* residuals; // (32): rho
+    const uint8_t* values;   // (D / 4, 32, 4): v + 128
+    const float* scales;     // (32)
+    const float* norms;      // (32): ||s v||^2 (1 - 16 u) - rho^2; +infinity behind the last row
+    const float* residuals;  // (32): rho
 };
 
 // One group of MR queries.
@@ -73,7 +73,8 @@ class QuantizedRows {
 class QuantizedQueries {
   public:
     // Packs n queries (n, D) with no bar yet: every row is of interest.
-    void pack(const float* queries, int64_t n, int64_t D, const float* mean, int MR, Quantize quantize);
+    void pack(const float* queries, int64_t n, int64_t D, const float* mean, int MR,
+              Quantize quantize);
 
     // Lowers the bar of query i to rows with canonical squared distance <= best.
     void set_best(int64_t i, float best);
@@ -86,8 +87,8 @@ class QuantizedQueries {
     }
     int64_t groups() const { return (n_ + MR_ - 1) / MR_; }
     QuantizedGroup group(int64_t g) const {
-        return {values_.data() + g * quads_ * MR_ * 4, corrections_.data() + g * MR_, scales_.data() + g * MR_,
-                reaches_.data() + g * MR_, thresholds_.data() + g * MR_};
+        return {values_.data() + g * quads_ * MR_ * 4, corrections_.data() + g * MR_,
+                scales_.data() + g * MR_, reaches_.data() + g * MR_, thresholds_.data() + g * MR_};
     }
 
   private:

@@ -1,7 +1,8 @@
 // CUDA form of nearest_neighbors, k = 1: the canonical distance of every pair, evaluated directly.
 //
-// The plain form: one thread a bank row, one block a query, the same sixteen partial sums in the same
-// order as on the CPU, multiplications and additions rounded one by one. Screened forms come beside it.
+// The plain form: one thread a bank row, one block a query, the same sixteen partial sums in the
+// same order as on the CPU, multiplications and additions rounded one by one. Screened forms come
+// beside it.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@
 
 namespace pyad::cuda {
 
-// Devices that can be used; 0 where there is no driver or no device. Throws std::runtime_error on any
-// other failure.
+// Devices that can be used; 0 where there is no driver or no device. Throws std::runtime_error on
+// any other failure.
 int device_count();
 
 // Host arrays in, host arrays out: queries (Q, D), bank (M, D), distances (Q), indices (Q).

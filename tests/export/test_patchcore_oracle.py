@@ -25,6 +25,8 @@ from pyad_edge.export.onnx import export_backbone
 from pyad_edge.images import read_image
 from pyad_edge.ops import project, random_projection, start_distances
 
+pytestmark = pytest.mark.slow
+
 SIZE = (256, 256)
 DIM = 384
 SEED = 0

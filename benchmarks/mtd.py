@@ -1,10 +1,10 @@
-"""PatchCore on Magnetic Tile Defects with the commands' defaults, for the built-in backbone and ResNet-18.
+"""PatchCore on Magnetic Tile Defects, the commands' defaults: built-in backbone and ResNet-18.
 
     python benchmarks/mtd.py
 
-Trains and evaluates as ``pyad-edge train patchcore --data mtd`` and ``pyad-edge eval`` do: whole pictures at
-256 x 256, a 1 % coreset of four fifths of train/good, the rest for the threshold, all of test. ResNet-18 is
-exported from the shared weights, which needs the extra [train].
+Trains and evaluates as ``pyad-edge train patchcore --data mtd`` and ``pyad-edge eval`` do: whole
+pictures at 256 x 256, a 1 % coreset of four fifths of train/good, the rest for the threshold, all
+of test. ResNet-18 is exported from the shared weights, which needs the extra [train].
 """
 
 from __future__ import annotations

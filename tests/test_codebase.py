@@ -86,7 +86,7 @@ def test_every_kernel_is_in_every_room(kernel: str) -> None:
     for package in ("ops", "reference"):
         assert f"def {kernel}(" in (ROOT / f"pyad_edge/{package}/{kernel}.py").read_text()
     contract = (ROOT / f"csrc/include/pyad/{kernel}.h").read_text()
-    assert "Limits:" in contract, f"{kernel}.h does not state its limits"
+    assert re.search(r"\bLimits?:", contract), f"{kernel}.h does not state its limits"
 
 
 def test_the_module_file_only_registers() -> None:
@@ -130,10 +130,10 @@ def test_the_workshop_is_imported_under_its_installed_name() -> None:
 
 
 def test_public_names_are_listed_and_exist() -> None:
-    for path in sources("pyad_edge", "export", suffixes=(".py",)):
+    for path in sources("pyad_edge", suffixes=(".py",)):
         if path.stem in ("__main__", "_native") or not path.read_text().strip():
             continue
         text = path.read_text()
         if path.stem == "__init__" and "import" not in text:
-            continue
+            continue  # a docstring alone
         assert "__all__ = [" in text, f"{path.relative_to(ROOT)} does not list its public names"

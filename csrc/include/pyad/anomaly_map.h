@@ -5,15 +5,16 @@
 //
 // scores  (N, h, w) float32, finite
 // rows    (H, h) and columns (W, w): bilinear up-sampling (half-pixel centres, clamped at the
-// border) followed
-//         by a Gaussian (radius int(4 sigma + 0.5), half-sample symmetric border), folded into one
-//         map per axis
+//         border) followed by a Gaussian (radius int(4 sigma + 0.5), half-sample symmetric border),
+//         folded into one map per axis
 // maps    (N, H, W) float32
 // maxima  (N,) float32
 //
 // Source: PatchCore (Roth et al., 2022), section 3.3, with the official code's Gaussian of sigma 4.
-// The columns are summed first, then the rows, each in order of their taps. NaN is refused by the
-// Python face; here it spreads into the map and is skipped by the maximum.
+// The columns are summed first, then the rows, each in order of their taps.
+//
+// Limits: finite values. NaN is refused by the Python face; here it spreads into the map and is
+// skipped by the maximum.
 #pragma once
 
 #include <cstdint>

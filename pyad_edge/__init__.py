@@ -1,7 +1,9 @@
 """pyad_edge: visual anomaly detection for camera loops.
 
-runtime = pyad_edge.Runtime("part.pyad")
-result = runtime.infer(frame)  # uint8 (H, W, 3) RGB or (H, W)
+    runtime = pyad_edge.Runtime("part.pyad")
+    result = runtime.infer(frame)
+
+A frame is a uint8 array, (H, W, 3) RGB or (H, W) mono; a result has a score, a verdict and a map.
 """
 
 from importlib.metadata import version

@@ -144,11 +144,6 @@ def _summarise(
     if not both:
         notes.append("only one class of pictures: AUROC and F1 need normal and defective ones.")
     known = [i for i, mask in enumerate(masks) if mask is not None]
-    if len(known) < len(masks):
-        notes.append(
-            f"{len(masks) - len(known)} defective pictures have no mask and are left out of the "
-            "pixel figures."
-        )
     truth = [mask for mask in masks if mask is not None]
     maps = [results[i].anomaly_map for i in known]
     pixels = any(mask.any() for mask in truth) and not all(mask.all() for mask in truth)

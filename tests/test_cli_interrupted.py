@@ -24,7 +24,7 @@ def watch(*arguments, progress, original, **settings):
         if name == stage and not begun.is_set():
             begun.set()
             if what == "interrupt":
-                delay = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+                delay = threading.Timer(0.005, os.kill, (os.getpid(), signal.SIGINT))
                 delay.daemon = True
                 delay.start()
             else:

@@ -17,8 +17,10 @@ test: .venv-test/installed
 	.venv-demo/bin/python $(PIP) install --quiet .
 	touch $@
 
-# Editable, so that the tests see the source tree; only native sources need a new build.
-.venv-test/installed: pyproject.toml CMakeLists.txt $(shell find csrc -type f)
+# Editable, so that the tests see the source tree. Native sources need a new build, and so do Python files that
+# come or go (which changes their folder): the installation holds a list of them.
+.venv-test/installed: pyproject.toml CMakeLists.txt $(shell find csrc -type f) \
+		$(shell find pyad_edge export -type d ! -name __pycache__)
 	$(PYTHON) -m venv .venv-test
 	.venv-test/bin/python $(PIP) install --quiet --editable '.[train,dev]'
 	touch $@

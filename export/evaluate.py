@@ -113,7 +113,7 @@ def evaluate(
         if save is not None:
             truth = mask if sample.is_anomalous else None
             picture = draw_overlay(frame, result, ground_truth=truth, title=sample.path.name)
-            save_picture(save / sample.defect / f"{sample.path.stem}.png", picture)
+            save_picture(save / sample.defect / f"{sample.path.name}.png", picture)
         progress("evaluation", index + 1, len(dataset.test))
     return _summarise(runtime, dataset.root, dataset.test, results, masks, notes)
 

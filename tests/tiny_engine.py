@@ -9,7 +9,7 @@ from tiny_models import tiny_backbone
 
 from pyad_edge.export.backbones import resolve_backbone
 from pyad_edge.export.data import fingerprint, load_dataset, split_holdout
-from pyad_edge.export.demo_part import write_dataset
+from pyad_edge.export.demo.part import write_dataset
 from pyad_edge.export.methods.patchcore import (
     PatchCoreModel,
     calibrate,

@@ -10,7 +10,7 @@ import pytest
 
 from pyad_edge.errors import DataError, SettingError
 from pyad_edge.export.data import load_dataset, read_mask
-from pyad_edge.export.demo_part import DEFECTS, make_part, write_dataset
+from pyad_edge.export.demo.part import DEFECTS, make_part, write_dataset
 from pyad_edge.images import read_image
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pyad_edge.export.demo_geometry import HOLE_RADIUS, HOLES, Geometry, hole_centre
+from pyad_edge.export.demo.geometry import HOLE_RADIUS, HOLES, Geometry, hole_centre
 
 __all__ = ["DEFECT_PAINTERS", "Surface"]
 

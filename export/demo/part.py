@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pyad_edge.errors import DataError, SettingError
-from pyad_edge.export.demo_defects import DEFECT_PAINTERS, Surface
-from pyad_edge.export.demo_geometry import HOLES, Geometry, flange
+from pyad_edge.export.demo.defects import DEFECT_PAINTERS, Surface
+from pyad_edge.export.demo.geometry import HOLES, Geometry, flange
 
 __all__ = ["DEFECTS", "make_part", "write_dataset"]
 

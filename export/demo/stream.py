@@ -16,7 +16,7 @@ from rich.table import Table
 from pyad_edge.console import err, out
 from pyad_edge.errors import BackendError, SettingError
 from pyad_edge.export.data import Sample, load_dataset
-from pyad_edge.export.demo_part import write_dataset
+from pyad_edge.export.demo.part import write_dataset
 from pyad_edge.export.methods.patchcore import make_settings
 from pyad_edge.export.metrics import image_auroc
 from pyad_edge.export.progress import progress_bar

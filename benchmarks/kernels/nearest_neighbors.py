@@ -8,6 +8,7 @@ differently; ours must be those of the reference to the last bit, and so must th
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,8 +21,9 @@ from numpy.typing import NDArray
 from pyad_edge import ops
 from pyad_edge.reference.nearest_neighbors import nearest_neighbors as reference
 
+faiss: Any
 try:
-    import faiss
+    faiss = importlib.import_module("faiss")
 except ImportError:
     faiss = None
 

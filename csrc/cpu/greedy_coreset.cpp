@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
+#include <functional>
 
 #include "pyad/nearest_neighbors.h"
 #include "pyad/parallel.h"
@@ -59,19 +59,22 @@ void GreedyCoreset::advance(int64_t limit) {
 }
 
 void GreedyCoreset::choose_subset() {
-    const auto above = [this](int64_t a, int64_t b) {
-        return nearest_[a] > nearest_[b] || (nearest_[a] == nearest_[b] && a < b);
-    };
-    std::vector<int64_t> order(N_);
-    std::iota(order.begin(), order.end(), int64_t{0});
+    subset_.clear();
     outside_ = kPicked;
+    float least = kPicked;  // the smallest value of the subset
+    int64_t ties = N_;      // how many rows with that value belong to it
     if (N_ > kSubset) {
-        std::nth_element(order.begin(), order.begin() + kSubset, order.end(), above);
-        outside_ = nearest_[order[kSubset]];
-        order.resize(kSubset);
+        std::vector<float> values(nearest_);
+        const auto last = values.begin() + kSubset - 1;
+        std::nth_element(values.begin(), last, values.end(), std::greater<float>());
+        least = *last;
+        outside_ = *std::max_element(last + 1, values.end());
+        ties = std::count(values.begin(), last + 1, least);
     }
-    std::sort(order.begin(), order.end());  // the first maximum found is then the smallest index
-    subset_ = std::move(order);
+    // Ascending rows: among equal values the smallest indices are in, and the first maximum found
+    // is then the smallest index.
+    for (int64_t n = 0; n < N_; ++n)
+        if (nearest_[n] > least || (nearest_[n] == least && ties-- > 0)) subset_.push_back(n);
     subset_points_.resize(subset_.size() * P_);
     subset_nearest_.resize(subset_.size());
     for (size_t i = 0; i < subset_.size(); ++i) {

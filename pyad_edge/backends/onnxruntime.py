@@ -54,11 +54,11 @@ def open_session(model: bytes, *, threads: int) -> Any:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = _SEVERITY_FATAL
-    # Threads spin between two operators, but not after a run: pre-processing, search and map need the
-    # cores then. ResNet-18 to layer3 at 224 px and a search after it, 2 quiet cores, one frame every
-    # 0 / 5 / 20 / 50 ms after the last, medians of 60 interleaved runs: 9.5 / 9.0 / 12.0 / 20.4 ms;
-    # without any spinning 9.9 / 9.2 / 16.7 / 18.3 ms. Where other processes want the same cores, no
-    # spinning is the better choice (32 against 48 ms once), but a line's box has its cores to itself.
+    # Threads spin between two operators, but not after a run: pre-processing, search and map need
+    # the cores then. ResNet-18 to layer3 at 224 px and a search after it, 2 quiet cores, one frame
+    # every 0 / 5 / 20 / 50 ms after the last, medians of 60 interleaved runs: 9.5 / 9.0 / 12.0 /
+    # 20.4 ms; without any spinning 9.9 / 9.2 / 16.7 / 18.3 ms. Where other processes want the same
+    # cores, none is better (32 against 48 ms once), but a line's box has its cores to itself.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # IEEE arithmetic: tiny activations are not flushed to zero, whatever the processor's default.
     options.add_session_config_entry("session.set_denormal_as_zero", "0")

@@ -236,9 +236,17 @@ def main(
     budget: Annotated[str, typer.Option(help="training time: 90s, 60m, 1.5h")] = "80m",
     seed: Annotated[int, typer.Option(help="seed of weights, crops and textures")] = 0,
     learning_rate: Annotated[float, typer.Option(help="peak of the cosine")] = 2e-3,
+    freeze_norms_at: Annotated[
+        float, typer.Option(help="share of the budget after which batch norm keeps its statistics")
+    ] = 0.8,
 ) -> None:
     """Distils edge18 and prints its held-out figures as JSON."""
-    settings = Settings(budget=seconds(budget), seed=seed, learning_rate=learning_rate)
+    settings = Settings(
+        budget=seconds(budget),
+        seed=seed,
+        learning_rate=learning_rate,
+        freeze_norms_at=freeze_norms_at,
+    )
     figures = train(settings, natural=natural, teacher_file=teacher, out=out, work=work)
     typer.echo(json.dumps(figures))
 

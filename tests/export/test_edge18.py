@@ -146,4 +146,4 @@ def test_agrees_with_its_teacher_on_photographs_kept_from_training(
         truth = validation.patch_embedding(*answers)
     mine = [torch.from_numpy(f) for f in session.run(None, {"image": image.contiguous().numpy()})]
     cosine = torch.cosine_similarity(truth, validation.patch_embedding(*mine), dim=2)
-    assert cosine.mean() > 0.87
+    assert cosine.mean() > 0.91

@@ -34,7 +34,8 @@ void aggregate(const AggregationPlan& plan, const std::vector<Array<float>>& fea
     for (size_t l = 0; l < features.size(); ++l) {
         const auto& a = features[l];
         if (a.ndim() != 4 || a.shape(0) != out.shape(0) ||
-            a.shape(1) != plan.levels[l].entries.channels || !rows[l] != !columns[l])
+            a.shape(1) != plan.levels[l].entries.channels || !rows[l] != !columns[l] ||
+            (rows[l] && rows[l]->taps > 2))  // bilinear maps mix two rows
             refuse();
         const FeatureMap map{a.data(), a.shape(2), a.shape(3), rows[l], columns[l]};
         if (map.h != (map.rows ? map.rows->columns : out.shape(1)) ||

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <functional>
 
+#include "ieee_arithmetic.h"
 #include "pyad/nearest_neighbors.h"
 #include "pyad/parallel.h"
 #include "screen.h"
@@ -51,6 +52,7 @@ GreedyCoreset::GreedyCoreset(const float* points, int64_t N, int64_t P, const fl
       mean_(mean_of_rows(points, N, P)) {}
 
 void GreedyCoreset::advance(int64_t limit) {
+    const IeeeArithmetic arithmetic;
     const int64_t first = static_cast<int64_t>(picks_.size());
     choose_subset();
     pick_in_subset(limit);

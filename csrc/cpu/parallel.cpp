@@ -11,11 +11,13 @@
 #include <thread>
 #include <vector>
 
+#include "ieee_arithmetic.h"
+
 #ifdef __linux__
 #include <sched.h>
 #endif
 #ifndef _WIN32
-#include <unistd.h>
+#include <pthread.h>
 #endif
 
 namespace pyad {
@@ -30,14 +32,6 @@ int usable_cores() {
     return std::max(1u, std::thread::hardware_concurrency());
 }
 
-int process_id() {
-#ifdef _WIN32
-    return 0;
-#else
-    return static_cast<int>(getpid());
-#endif
-}
-
 // One call of parallel_for. A worker that wakes late finds no piece left and never touches the
 // body, so the caller waits for pieces, not for workers: on a busy machine a sleeping worker delays
 // nobody.
@@ -46,6 +40,7 @@ struct Job {
         : n(n), grain(grain), body(&body), left((n + grain - 1) / grain) {}
 
     void drain() {
+        const IeeeArithmetic arithmetic;
         for (;;) {
             const int64_t begin = next.fetch_add(grain);
             if (begin >= n) return;
@@ -78,21 +73,20 @@ struct Job {
 
 class Pool {
   public:
-    explicit Pool(int threads) : threads_(threads), owner_(process_id()) {
-        for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    explicit Pool(int threads) : threads_(threads) {
+        try {
+            for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+        } catch (const std::exception& error) {
+            stop();  // those that did start must not outlive what they wait on
+            throw std::runtime_error("[threads] the system refused to start " +
+                                     std::to_string(threads - 1) + " kernel threads (" +
+                                     error.what() + "). Use fewer: set_num_threads, or --threads.");
+        }
     }
 
-    ~Pool() {
-        {
-            std::lock_guard<std::mutex> lock(mutex_);
-            stopping_ = true;
-        }
-        wake_.notify_all();
-        for (auto& worker : workers_) worker.join();
-    }
+    ~Pool() { stop(); }
 
     int threads() const { return threads_; }
-    int owner() const { return owner_; }
 
     void run(int64_t n, int64_t grain, const std::function<void(int64_t, int64_t)>& body) {
         const auto job = std::make_shared<Job>(n, grain, body);
@@ -113,6 +107,16 @@ class Pool {
     }
 
   private:
+    void stop() {
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            stopping_ = true;
+        }
+        wake_.notify_all();
+        for (auto& worker : workers_) worker.join();
+        workers_.clear();
+    }
+
     void work() {
         uint64_t seen = 0;
         for (;;) {
@@ -129,21 +133,32 @@ class Pool {
     }
 
     const int threads_;
-    const int owner_;
-    std::vector<std::thread> workers_;
     std::mutex mutex_;
     std::condition_variable wake_;
     bool stopping_ = false;
     uint64_t generation_ = 0;
     std::shared_ptr<Job> job_;
+    std::vector<std::thread> workers_;
 };
 
 std::atomic<int> requested_threads{0};
-// Never destroyed: worker threads may outlive static destructors, and a forked child must not join
-// threads that exist only in its parent.
-std::mutex& pool_mutex = *new std::mutex;
+// Never destroyed: worker threads may outlive static destructors.
+std::mutex* pool_mutex = new std::mutex;
 Pool* pool = nullptr;
 thread_local bool inside = false;  // a nested call must not try the lock that this thread holds
+
+// A forked child has none of its parent's threads, and the lock may have been held by one of them:
+// both are left behind, and the child starts anew.
+[[maybe_unused]] const bool forks_start_anew = [] {
+#ifndef _WIN32
+    pthread_atfork(nullptr, nullptr, [] {
+        pool_mutex = new std::mutex;
+        pool = nullptr;
+        inside = false;
+    });
+#endif
+    return true;
+}();
 
 }  // namespace
 
@@ -168,10 +183,8 @@ void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, in
     grain = std::max<int64_t>(1, grain);
     const int threads = num_threads();
     if (threads > 1 && n > grain && !inside) {
-        std::unique_lock<std::mutex> lock(pool_mutex, std::try_to_lock);
+        std::unique_lock<std::mutex> lock(*pool_mutex, std::try_to_lock);
         if (lock.owns_lock()) {
-            if (pool && pool->owner() != process_id())
-                pool = nullptr;  // after fork: leaked on purpose
             if (pool && pool->threads() != threads) {
                 delete pool;
                 pool = nullptr;
@@ -185,6 +198,7 @@ void parallel_for(int64_t n, int64_t grain, const std::function<void(int64_t, in
             return;
         }
     }
+    const IeeeArithmetic arithmetic;
     for (int64_t begin = 0; begin < n; begin += grain) body(begin, std::min(n, begin + grain));
 }
 

@@ -98,7 +98,8 @@ class Job {
         for (int64_t item = begin; item < end; ++item) {
             const int64_t n = item / rows_.rows, y = item % rows_.rows;
             for (int64_t t = 0; t < rows_.count[y]; ++t)
-                sources[t] = source_row(n, rows_.start[y] + t, bytes.data() + t * width_);
+                sources[t] = source_row(n, rows_.start[y] + t,
+                                        packed_ ? nullptr : bytes.data() + t * width_);
             float* out = out_ + (3 * n * rows_.rows + y) * columns_.rows;
             if (copies_)
                 look_up(sources[0], out);

@@ -59,6 +59,7 @@ PackedRows::PackedRows(const float* rows, int64_t M, int64_t D, const float* mea
       packed_(panels() * D * kPanel, 0.0f),
       norms_(panels() * kPanel, kInfinity),
       mean_(mean ? std::vector<float>(mean, mean + D) : mean_of_rows(rows, M, D)) {
+    huge_ = D > kScreenDim;  // the bound's second-order terms are small only up to there
     for (int64_t m = 0; m < M; ++m) {
         float* out = packed_.data() + (m / kPanel) * D * kPanel + m % kPanel;
         double norm = 0.0;

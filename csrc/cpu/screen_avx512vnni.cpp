@@ -104,7 +104,7 @@ Quantized quantize(const float* row, const float* mean, int64_t D, int8_t* value
         return static_cast<double>(
             _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(_mm512_reduce_add_ps(squares)))));
     };
-    result.residual = (root(residuals) + 1.2e-7 * root(lengths)) * (1.0 + 1e-5) + 1e-18;
+    result.residual = (root(residuals) + 1.2e-7 * root(lengths)) * (1.0 + 1e-5) + 1e-17;
     return result;
 }
 

@@ -133,3 +133,9 @@ def test_no_queries_give_no_neighbours() -> None:
         np.empty((0, 3), np.float32), np.ones((4, 3), np.float32)
     )
     assert distances.shape == indices.shape == (0, 1)
+
+
+def test_rows_too_long_for_the_screen_are_searched_canonically() -> None:
+    rng = np.random.default_rng(8)
+    queries, bank = features(rng, 2, (1 << 17) + 3), features(rng, 35, (1 << 17) + 3)
+    check(nearest_neighbors, expected, queries, bank, k=2)

@@ -18,7 +18,8 @@
 // exclude is evaluated canonically. Values beyond 1e15 skip the screen. CPUs with integer dot
 // products screen in 8 bits first (quantized_rows.h).
 //
-// Limits: finite values (the caller checks; NaN or infinity gives undefined neighbours), D < 2^20.
+// Limits: finite values (the caller checks; NaN or infinity gives undefined neighbours). Beyond
+// D = 2^17 the screen is skipped.
 // A distance that overflows float32 is +infinity and takes part in the ordering as such.
 #pragma once
 

@@ -10,6 +10,8 @@ namespace pyad {
 constexpr int64_t kPanel = 32;         // rows of one panel
 constexpr float kScreenLimit = 1e15f;  // larger values could overflow the screen
 
+constexpr int64_t kScreenDim = 1 << 17;  // longer rows are searched canonically
+
 class PackedRows {
   public:
     // mean: (D) float32 to subtract, or nullptr for the mean of the rows.

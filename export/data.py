@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pyad_edge.errors import DataError, SettingError
+from pyad_edge.export.duplicates import file_sha256
 from pyad_edge.images import IMAGE_SUFFIXES, list_images, read_image
 from pyad_edge.ops import preprocess
 
@@ -32,7 +33,6 @@ MIN_TRAIN_IMAGES = 4
 """Two to fit and two to calibrate; far too few for a good engine, but enough to be defined."""
 
 _MAX_NAMED = 10
-_HASH_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -153,18 +153,7 @@ def fingerprint(paths: Sequence[Path]) -> str:
     Raises:
         DataError: A file cannot be read.
     """
-    rows = []
-    for path in paths:
-        digest = hashlib.sha256()
-        try:
-            with path.open("rb") as file:
-                while chunk := file.read(_HASH_CHUNK):
-                    digest.update(chunk)
-        except OSError as error:
-            raise DataError(
-                f"[fingerprint] {path} cannot be read ({error.strerror}). Was it moved meanwhile?"
-            ) from None
-        rows.append(digest.digest() + _bytes(path.name) + b"\0")
+    rows = [file_sha256(path) + _bytes(path.name) + b"\0" for path in paths]
     return hashlib.sha256(b"".join(sorted(rows))).hexdigest()
 
 

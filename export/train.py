@@ -8,11 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pyad_edge.calibration import Threshold, threshold_for
 from pyad_edge.errors import DataError, SettingError
 from pyad_edge.export.backbones import resolve_backbone
-from pyad_edge.export.data import check_images, fingerprint, load_dataset, split_holdout
+from pyad_edge.export.data import (
+    MIN_TRAIN_IMAGES,
+    check_images,
+    fingerprint,
+    load_dataset,
+    split_holdout,
+)
+from pyad_edge.export.duplicates import contents_of, distinct
 from pyad_edge.export.methods.patchcore import (
+    PatchCoreModel,
     PatchCoreSettings,
     calibrate,
     export_engine,
@@ -25,6 +36,9 @@ from pyad_edge.images import list_images
 from pyad_edge.preprocessing import MAX_SIDE, MIN_SIDE
 
 __all__ = ["TrainReport", "train_patchcore"]
+
+_MAX_NAMED = 3
+_ROUNDING = 1e-6  # relative differences that float32 arithmetic makes by itself
 
 
 @dataclass(frozen=True)
@@ -72,7 +86,9 @@ def train_patchcore(
         progress: called with (stage, done, of).
 
     Raises:
-        DataError, SettingError, BackendError, ResourceError: see fit, calibrate and write_engine.
+        DataError: if a picture cannot be used, too few are different, calibration pictures are also
+            fitted on, or their scores have no spread.
+        SettingError, BackendError, ResourceError: see fit, calibrate and write_engine.
     """
     start = time.perf_counter()
     out = Path(out)
@@ -80,16 +96,15 @@ def train_patchcore(
     resolved = resolve_backbone(backbone, layers=layers)
     dataset = load_dataset(data)
     notes = list(dataset.notes)
-    fit_paths, held = split_holdout(dataset.train, fraction=settings.holdout, seed=settings.seed)
-    if calibration_data is not None:
-        held = (*held, *_others(calibration_data, fit_paths))
-    if len(held) < 2:
+    others = tuple(list_images(Path(calibration_data))) if calibration_data is not None else ()
+    if settings.holdout == 0 and len(others) < 2:
         raise SettingError(
             "[train] a threshold needs normal pictures that are not in the memory bank, got "
-            f"{len(held)}. Use --holdout above 0, or --calibration-data DIR with at least 2."
+            f"{len(others)}. Use --holdout above 0, or --calibration-data DIR with at least 2."
         )
-    sizes = check_images((*fit_paths, *held))
+    sizes = check_images((*dataset.train, *others))
     _check_sizes(sizes)
+    fit_paths, held = _divide(dataset.train, others, settings, notes)
     if len(sizes) > 1 and settings.crop is None:
         notes.append(
             f"the pictures have {len(sizes)} different sizes; each is resized to "
@@ -107,6 +122,7 @@ def train_patchcore(
         notes.append("the features did not fit the memory limit, so the backbone ran twice.")
     pipeline = model.pipeline(threads=threads)
     calibration = calibrate(pipeline, held, progress=progress)
+    _check_spread(calibration.scores, model)
     path = export_engine(
         out,
         model,
@@ -126,18 +142,67 @@ def train_patchcore(
     )
 
 
-def _others(folder: str | os.PathLike[str], fit_paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Pictures to calibrate on, none of which may be in the bank: their scores would be too low."""
-    paths = tuple(list_images(Path(folder)))
-    known = {path.resolve() for path in fit_paths}
-    again = [path.name for path in paths if path.resolve() in known]
-    if again:
-        raise SettingError(
-            f"[train] {len(again)} pictures of --calibration-data {folder} are also fitted on "
-            f"(first: {again[0]}), so they would score too low. Name a folder of other good "
-            "pictures, or use --holdout instead."
+def _divide(
+    train: Sequence[Path], others: Sequence[Path], settings: PatchCoreSettings, notes: list[str]
+) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Pictures to fit on and pictures to calibrate on, no two of them byte copies.
+
+    A copy of a fitted picture scores too low, and two copies in calibration count as one picture,
+    so a guarantee would not hold for either.
+    """
+    contents = contents_of((*train, *others))
+    unique = distinct(train, contents)
+    if len(unique) < MIN_TRAIN_IMAGES:
+        raise DataError(
+            f"[train] {len(train)} good pictures hold only {len(unique)} different contents, the "
+            f"rest are byte copies; at least {MIN_TRAIN_IMAGES} are needed. Add pictures of other "
+            "good parts."
         )
-    return paths
+    fit_paths, held = split_holdout(unique, fraction=settings.holdout, seed=settings.seed)
+    fitted = {contents[path] for path in fit_paths}
+    again = [path.name for path in others if contents[path] in fitted]
+    if again:
+        raise DataError(
+            f"[train] {len(again)} pictures of --calibration-data have the same contents as "
+            f"pictures that are fitted on ({_named(again)}), so they would score too low. Name a "
+            "folder of other good pictures, or use --holdout instead."
+        )
+    calibration = distinct((*held, *others), contents)
+    if len(calibration) < 2:
+        raise DataError(
+            f"[train] {len(others)} pictures of --calibration-data hold only {len(calibration)} "
+            "different contents, the rest are byte copies; at least 2 are needed. Add pictures of "
+            "other good parts."
+        )
+    copies = len(train) + len(others) - len(fit_paths) - len(calibration)
+    if copies:
+        notes.append(
+            f"{copies} of {len(train) + len(others)} pictures are byte copies of others and were "
+            "left out."
+        )
+    return fit_paths, calibration
+
+
+def _check_spread(scores: NDArray[np.float32], model: PatchCoreModel) -> None:
+    """Refuse scores that say nothing about how much normal pictures differ.
+
+    Args:
+        scores: (n,) of the calibration pictures, ascending.
+        model: its bank gives the scale: a distance far below the rows' own length is rounding.
+    """
+    low, high = float(scores[0]), float(scores[-1])
+    length = float(np.sqrt(np.mean(np.sum(np.square(model.bank, dtype=np.float64), axis=1))))
+    scale = length**2 if model.settings.scoring == "maximum" else length
+    if high - low <= _ROUNDING * high or high <= _ROUNDING * scale:
+        raise DataError(
+            f"[train] all {len(scores)} calibration pictures score between {low:.6g} and "
+            f"{high:.6g}, so no threshold can rest on them. They are copies of one another or of "
+            "fitted pictures, or too few different ones. Add pictures of other good parts."
+        )
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")
 
 
 def _check_sizes(sizes: Mapping[tuple[int, int], int]) -> None:

@@ -189,5 +189,5 @@ def test_calibrating_on_fitted_pictures_is_refused(
 ) -> None:
     same = part_data / "train/good"
     answer = train(place, part_data, tiny_onnx, "--calibration-data", same)
-    assert answer.code == 2
+    assert answer.code == 3
     assert "10 pictures of --calibration-data" in answer.sentence

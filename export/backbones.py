@@ -33,7 +33,7 @@ class BackboneMetadata(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: Annotated[str, Field(min_length=1)]
-    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None  # None: not known
     mean: tuple[_Finite, _Finite, _Finite]
     std: tuple[_Positive, _Positive, _Positive]
     color_order: Literal["rgb", "bgr"]
@@ -56,8 +56,8 @@ class Backbone:
     Attributes:
         name: Name of the network, such as `edge18` or `resnet18`.
         model: Bytes of the ONNX file; input (N, 3, H, W) float32.
-        weights_sha256: SHA-256 of the weights as they came from their publisher; for a file
-            without our metadata, of the ONNX file itself, which is all that is known.
+        weights_sha256: SHA-256 of the weights as they came from their publisher; None where the
+            file does not record it.
         onnx_sha256: SHA-256 of `model`.
         layers: Output names wanted, first the level that gives the grid of patches.
         channels: C of every layer.
@@ -69,7 +69,7 @@ class Backbone:
 
     name: str
     model: bytes = field(repr=False)
-    weights_sha256: str
+    weights_sha256: str | None
     onnx_sha256: str
     layers: tuple[str, ...]
     channels: tuple[int, ...]
@@ -113,7 +113,8 @@ def resolve_backbone(
             the file offers where not given.
         mean: Three numbers; needed for, and only for, files without our metadata.
         std: The same.
-        color_order: The same; `rgb` or `bgr`, what the network's input wants.
+        color_order: Only for such files; `rgb` or `bgr`, what the network's input wants. RGB where
+            not given.
 
     Returns:
         The backbone, tried on one picture of zeros.
@@ -150,7 +151,7 @@ def resolve_backbone(
     else:
         chosen = _choose(source, layers, offered)
         channels, strides = _probe(model, chosen)
-        about = _foreign(source, given, sha256, chosen, channels, strides)
+        about = _foreign(source, given, chosen, channels, strides)
     return Backbone(
         name=about.name,
         model=model,
@@ -231,26 +232,27 @@ def _metadata(source: str, entry: dict[str, Any]) -> BackboneMetadata:
 def _foreign(
     source: str,
     given: dict[str, Any],
-    sha256: str,
     layers: tuple[str, ...],
     channels: tuple[int, ...],
     strides: tuple[int, ...],
 ) -> BackboneMetadata:
-    missing = [name for name, value in given.items() if value is None]
+    missing = [name for name in ("mean", "std") if given[name] is None]
     if missing:
         raise BackendError(
             f"[backbone] {source} does not say how pictures are prepared for it; "
-            f"{', '.join(missing)} must be given. Make the file with `pyad-edge backbone export`, "
-            "which writes them into it, or pass mean, std and color_order, such as "
-            "(0.485, 0.456, 0.406), (0.229, 0.224, 0.225) and 'rgb', from Python."
+            f"{' and '.join(missing)} must be given, for the RGB channels after scaling to [0, 1]: "
+            "--mean A,B,C --std A,B,C (many networks take 0.485,0.456,0.406 and "
+            "0.229,0.224,0.225; its publisher says). Or make the file with `pyad-edge backbone "
+            "export`, which writes them into it."
         )
     entry = {
         "name": Path(source).stem,
-        "weights_sha256": sha256,
+        "weights_sha256": None,
         "layers": layers,
         "channels": channels,
         "strides": strides,
         **given,
+        "color_order": given["color_order"] or "rgb",
     }
     try:
         return BackboneMetadata.model_validate(entry)

@@ -43,6 +43,7 @@ def test_a_file_tells_everything_about_itself(tiny: Path) -> None:
     assert found.name == "tiny"
     assert found.model == tiny.read_bytes()
     assert found.onnx_sha256 == hashlib.sha256(found.model).hexdigest()
+    assert found.weights_sha256 is not None
     assert len(found.weights_sha256) == 64
     assert found.weights_sha256 != found.onnx_sha256
     assert found.layers == ("layer2", "layer3", "layer4")
@@ -72,10 +73,12 @@ def test_missing_layers_are_named_beside_those_that_exist(tiny: Path) -> None:
 
 
 def test_a_foreign_file_needs_its_preprocessing(foreign: Path) -> None:
-    with pytest.raises(BackendError, match=r"mean, std, color_order must be given.*backbone expo"):
+    message = r"; mean and std must be given.*--mean A,B,C --std A,B,C.*`pyad-edge backbone export`"
+    with pytest.raises(BackendError, match=message):
         resolve_backbone(foreign)
-    with pytest.raises(BackendError, match=r"; color_order must be given"):
-        resolve_backbone(foreign, mean=MEAN, std=STD)
+    with pytest.raises(BackendError, match=r"; std must be given"):
+        resolve_backbone(foreign, mean=MEAN, color_order="rgb")
+    assert resolve_backbone(foreign, mean=MEAN, std=STD).color_order == "rgb"
 
 
 def test_a_foreign_file_is_measured(foreign: Path) -> None:
@@ -85,7 +88,7 @@ def test_a_foreign_file_is_measured(foreign: Path) -> None:
     assert found.channels == (8, 16)
     assert found.strides == (8, 16)
     assert found.color_order == "bgr"
-    assert found.weights_sha256 == found.onnx_sha256
+    assert found.weights_sha256 is None
 
 
 @pytest.mark.parametrize(
@@ -142,6 +145,9 @@ def test_metadata_that_is_broken_or_untrue_is_refused(
     path = tmp_path / "odd.onnx"
     path.write_bytes(edit_model(tiny_backbone(), pyad_edge__backbone=json.dumps(about)))
     assert resolve_backbone(path).weights_sha256 == "0" * 64
+    unknown = json.dumps(about | {"weights_sha256": None})
+    path.write_bytes(edit_model(tiny_backbone(), pyad_edge__backbone=unknown))
+    assert resolve_backbone(path).weights_sha256 is None
     change(about)
     path.write_bytes(edit_model(tiny_backbone(), pyad_edge__backbone=json.dumps(about)))
     with pytest.raises(BackendError, match=message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -10,7 +11,15 @@ from typing import Annotated, Literal, Optional
 import typer
 from rich.markup import escape
 
-from pyad_edge.cli import EPILOG, EngineFile, FalseReject, Threads, app, open_runtime
+from pyad_edge.cli import (
+    EPILOG,
+    EngineFile,
+    FalseReject,
+    FixedThreshold,
+    Threads,
+    app,
+    open_runtime,
+)
 from pyad_edge.console import err, out, print_json, run_app
 from pyad_edge.errors import SettingError
 from pyad_edge.export.demo import run_demo
@@ -32,6 +41,20 @@ backbone_app = typer.Typer(
 app.add_typer(train_app, name="train")
 app.add_typer(backbone_app, name="backbone")
 
+HOLDOUT = 0.2
+OPTION_NAMES = {
+    "crop": "--crop",
+    "aggregation": "--aggregation",
+    "pre_dim": "--dim",
+    "target_dim": "--dim",
+    "coreset": "--coreset",
+    "scoring": "--scoring",
+    "holdout": "--holdout",
+    "false_reject": "--false-reject",
+    "seed": "--seed",
+    "memory_limit": "--memory-limit",
+}
+
 
 @train_app.command("patchcore")
 def train_patchcore_command(
@@ -45,6 +68,16 @@ def train_patchcore_command(
     layers: Annotated[
         Optional[str],  # noqa: UP045 - typer reads it on Python 3.10
         typer.Option(help="Outputs of the backbone, such as 2,3; all if not given."),
+    ] = None,
+    mean: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="R,G,B", help="For an ONNX file that does not state it: subtracted from [0, 1]."
+        ),
+    ] = None,
+    std: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="R,G,B", help="The same: divided by afterwards."),
     ] = None,
     size: Annotated[
         Optional[str],  # noqa: UP045
@@ -75,11 +108,14 @@ def train_patchcore_command(
         ),
     ] = None,
     holdout: Annotated[
-        float, typer.Option(help="Share of good pictures kept out of the bank for calibration.")
-    ] = 0.2,
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            help="Share of good pictures kept out of the bank for calibration; 0.2 if not given."
+        ),
+    ] = None,
     calibration_data: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder of other good pictures to calibrate on; --holdout is then 0."),
+        typer.Option(help="Folder of other good pictures to calibrate on, instead of --holdout."),
     ] = None,
     false_reject: Annotated[
         float, typer.Option(help="Target rate of rejected normal parts.")
@@ -94,7 +130,16 @@ def train_patchcore_command(
     """Fit PatchCore. Needs no torch and no GPU."""
     if size is not None and shorter_side is not None:
         raise SettingError("Give either --size or --shorter-side, not both.")
+    if holdout is not None and calibration_data is not None:
+        raise SettingError(
+            "Give either --holdout or --calibration-data, not both: with a folder of other good "
+            "pictures, all of --data is fitted on."
+        )
+    if holdout is None:
+        holdout = HOLDOUT if calibration_data is None else 0.0
     settings = make_settings(
+        option_names=OPTION_NAMES
+        | {"resize": "--size" if shorter_side is None else "--shorter-side"},
         resize=shorter_side if shorter_side is not None else _size(size or "256", "--size"),
         crop=_size(crop, "--crop") if crop is not None else None,
         aggregation=aggregation,
@@ -102,7 +147,7 @@ def train_patchcore_command(
         target_dim=dim,
         coreset=coreset,
         scoring=scoring,
-        holdout=0.0 if calibration_data is not None else holdout,
+        holdout=holdout,
         false_reject=false_reject,
         seed=seed,
         memory_limit=parse_bytes(memory_limit) if memory_limit is not None else None,
@@ -116,6 +161,8 @@ def train_patchcore_command(
             settings=settings,
             backbone=backbone,
             layers=layers,
+            mean=_channels(mean, "--mean"),
+            std=_channels(std, "--std"),
             calibration_data=calibration_data,
             threads=threads,
             progress=progress,
@@ -141,10 +188,11 @@ def eval_command(
         typer.Option(help="Write an overlay of every test picture to this folder."),
     ] = None,
     false_reject: FalseReject = None,
+    threshold: FixedThreshold = None,
     threads: Threads = None,
 ) -> None:
     """Measure an engine: AUROC of pictures and pixels, AUPRO, F1, false rejects, ms per picture."""
-    runtime = open_runtime(engine, false_reject=false_reject, threads=threads)
+    runtime = open_runtime(engine, false_reject=false_reject, threshold=threshold, threads=threads)
     with progress_bar() as progress:
         report = evaluate(runtime, data, save=save, progress=progress)
     if as_json:
@@ -195,6 +243,20 @@ def _size(text: str, option: str) -> tuple[int, int]:
         raise SettingError(f"Expected {option} as S or HxW, such as 256 or 256x320, got '{text}'.")
     height = int(match.group(1))
     return height, int(match.group(2) or height)
+
+
+def _channels(text: str | None, option: str) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != 3 or not all(map(math.isfinite, values)):
+        raise SettingError(
+            f"Expected {option} as three numbers, such as 0.485,0.456,0.406, got '{text}'."
+        )
+    return values
 
 
 def main() -> None:

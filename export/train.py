@@ -70,6 +70,8 @@ def train_patchcore(
     settings: PatchCoreSettings,
     backbone: str = "edge18",
     layers: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     calibration_data: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     progress: ProgressCall = silent,
@@ -81,6 +83,7 @@ def train_patchcore(
         out: the engine file to write; an old one stays until the new one is complete.
         settings: see PatchCoreSettings.
         backbone, layers: see ``resolve_backbone``.
+        mean, std: three numbers each, for an ONNX file that does not state them; it must take RGB.
         calibration_data: folder of further good pictures; none: ``settings.holdout`` decides.
         threads: of the backbone.
         progress: called with (stage, done, of).
@@ -93,7 +96,7 @@ def train_patchcore(
     start = time.perf_counter()
     out = Path(out)
     _check_target(out)
-    resolved = resolve_backbone(backbone, layers=layers)
+    resolved = resolve_backbone(backbone, layers=layers, mean=mean, std=std)
     dataset = load_dataset(data)
     notes = list(dataset.notes)
     others = tuple(list_images(Path(calibration_data))) if calibration_data is not None else ()

@@ -60,7 +60,7 @@ def pictures(folder: Path, count: int, source: Path) -> Path:
         (("--crop", 128), 2, "the crop (128, 128) is larger than the resized picture (64, 64)."),
         (("--holdout", 0), 2, "got 0. Use --holdout above 0, or --calibration-data DIR"),
         (("--holdout", 1), 2, "holdout should be less than 1, got 1.0."),
-        (("--false-reject", 0.7), 2, "false_reject should be less than or equal to 0.5, got 0.7."),
+        (("--false-reject", 0.7), 2, "--false-reject should be less than or equal to 0.5, got 0.7"),
         (("--seed", -3), 2, "seed should be greater than or equal to 0, got -3."),
         (("--threads", 0), 2, "'--threads'"),
         (("--dim", 0), 2, "got 0"),

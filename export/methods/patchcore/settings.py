@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -10,6 +13,7 @@ from pyad_edge.errors import SettingError
 
 __all__ = ["PatchCoreSettings", "make_settings"]
 
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 Side = Annotated[int, Field(ge=32, le=4096)]
 
 
@@ -55,7 +59,7 @@ class PatchCoreSettings(BaseModel):
     def _sizes_agree(self) -> PatchCoreSettings:
         if isinstance(self.resize, int) and self.crop is None:
             raise ValueError(
-                "a single resize side needs a crop, so that all pictures have one size"
+                "resizing the shorter side needs a crop, so that all pictures have one size"
             )
         sides = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
         if self.crop is not None and (self.crop[0] > sides[0] or self.crop[1] > sides[1]):
@@ -63,12 +67,20 @@ class PatchCoreSettings(BaseModel):
                 f"the crop {self.crop} is larger than the resized picture {self.resize}"
             )
         if self.aggregation == "average" and (self.pre_dim or self.target_dim):
-            raise ValueError("'average' has no dimensions to choose; drop pre_dim and target_dim")
+            raise ValueError(
+                "the aggregation 'average' has no dimensions to choose; leave them out"
+            )
         return self
 
 
-def make_settings(**values: object) -> PatchCoreSettings:
+def make_settings(
+    *, option_names: Mapping[str, str] = NO_NAMES, **values: object
+) -> PatchCoreSettings:
     """Settings from plain values, with errors as sentences.
+
+    Args:
+        option_names: what the user knows a setting as, where that is not its name here.
+        values: see PatchCoreSettings.
 
     Raises:
         SettingError: names every value that cannot be used.
@@ -76,23 +88,27 @@ def make_settings(**values: object) -> PatchCoreSettings:
     try:
         return PatchCoreSettings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = "; ".join(_faults(error))
+        faults = "; ".join(_faults(error, option_names))
         raise SettingError(f"[patchcore] settings that cannot be used: {faults}.") from None
 
 
-def _faults(error: ValidationError) -> list[str]:
+def _faults(error: ValidationError, option_names: Mapping[str, str]) -> list[str]:
     """One phrase for each value, though a side may fail both as a side and as a pair of them."""
     faults: dict[str, str] = {}
     for fault in error.errors():
         if not fault["loc"]:
             faults[""] = fault["msg"].removeprefix("Value error, ")
             continue
-        name = str(fault["loc"][0])
+        own = str(fault["loc"][0])
+        name = option_names.get(own, own)
         if name not in faults or not fault["type"].endswith("_type"):
-            faults[name] = f"{name} {_phrase(fault['msg'])}, got {fault['input']!r}"
+            faults[name] = f"{name} {_phrase(fault['msg'], fault['input'])}"
     return list(faults.values())
 
 
-def _phrase(message: str) -> str:
+def _phrase(message: str, value: object) -> str:
+    if isinstance(value, float) and math.isnan(value):
+        return "is not a number, got nan"
     start = "Input should"
-    return message.removeprefix("Input ") if message.startswith(start) else f"({message})"
+    what = message.removeprefix("Input ") if message.startswith(start) else f"({message})"
+    return f"{what}, got {value!r}"

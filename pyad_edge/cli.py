@@ -15,8 +15,8 @@ from pyad_edge.console import EXIT_CODES, EXIT_FAULTS, err, out, print_json, run
 from pyad_edge.doctor import examine
 from pyad_edge.engine import describe, read_engine
 from pyad_edge.errors import PyadError, SettingError
-from pyad_edge.loop import inspect_stream
-from pyad_edge.ops import set_num_threads
+from pyad_edge.loop import inspect_stream, prepare_folder
+from pyad_edge.ops import cpu_level, set_num_threads
 from pyad_edge.runtime import Runtime
 from pyad_edge.stream import open_source
 
@@ -62,6 +62,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
+    context: typer.Context,
     _version: Annotated[
         bool,
         typer.Option(
@@ -70,6 +71,8 @@ def common(
     ] = False,
 ) -> None:
     """Visual anomaly detection for camera loops."""
+    if context.invoked_subcommand != "doctor":  # which reports it among the rest
+        cpu_level()  # PYAD_CPU_LEVEL is refused here, not in the middle of the work
 
 
 @app.command()
@@ -100,11 +103,16 @@ def run(
     says why). No frame is left out.
     """
     runtime = open_runtime(engine, false_reject=false_reject, threshold=threshold, threads=threads)
+    if save is not None:
+        prepare_folder(save)
     err.print(escape(runtime.threshold.statement()), highlight=False)
     counts = {"OK": 0, "NG": 0, "FAULT": 0}
+    unsaved: list[str] = []
     with open_source(source) as frames:
         for record in inspect_stream(runtime, frames, save=save, save_what=save_what):
             counts[record["verdict"]] += 1
+            if "overlay_error" in record:
+                unsaved.append(record["overlay_error"])
             print_json(record, indent=None)
             if max_frames is not None and sum(counts.values()) >= max_frames:
                 break
@@ -112,6 +120,12 @@ def run(
     err.print(
         f"{total} frames: {counts['OK']} OK, {counts['NG']} anomalous, {counts['FAULT']} faults."
     )
+    if unsaved:
+        err.print(
+            f"[yellow]Note:[/] {len(unsaved)} overlays are missing; the first one: "
+            f"{escape(unsaved[0])}",
+            highlight=False,
+        )
     if counts["FAULT"]:
         raise typer.Exit(EXIT_FAULTS)
 
@@ -172,7 +186,12 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     table.add_column(no_wrap=True)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    marks = {"ok": "[green]ok[/]", "missing": "[yellow]--[/]", "broken": "[red]!![/]"}
+    marks = {
+        "ok": "[green]ok[/]",
+        "missing": "[yellow]--[/]",
+        "unused": "[dim]--[/]",
+        "broken": "[red]!![/]",
+    }
     for finding in findings:
         table.add_row(marks[finding.state], finding.name, escape(finding.detail))
     out.print(table, highlight=False)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import traceback
 from typing import Any
 
 import typer
@@ -18,6 +19,7 @@ from pyad_edge.errors import PyadError, ResourceError
 __all__ = ["EXIT_CODES", "EXIT_FAULTS", "EXIT_INTERRUPTED", "err", "out", "print_json", "run_app"]
 
 STDOUT = 1
+UNEXPECTED = 1
 EXIT_FAULTS = 7
 EXIT_INTERRUPTED = 130
 EXIT_CODES = {
@@ -51,7 +53,10 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
 
 def run_app(app: typer.Typer) -> int:
-    """Run a command line; every expected failure becomes a sentence on stderr and an exit code."""
+    """Run a command line; every failure becomes a sentence on stderr and an exit code.
+
+    What nobody expected is followed by its traceback.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it
     command = typer.main.get_command(app)
@@ -84,15 +89,28 @@ def run_app(app: typer.Typer) -> int:
         )
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+            subject = f" ({error.filename})" if error.filename else ""
+            return _fail(
+                f"The operating system refused something: {error.strerror or error}{subject}. "
+                "Check that file, its disk and its permissions, then try again.",
+                UNEXPECTED,
+            )
         where = f" while writing {error.filename}" if error.filename else ""
         return _fail(
             f"The disk is full{where}. Free some space and try again.", ResourceError.exit_code
         )
+    except Exception as error:
+        code = _fail(
+            f"pyad_edge met something it did not expect: {type(error).__name__}: {error}. Please "
+            "report it together with the lines below.",
+            UNEXPECTED,
+        )
+        traceback.print_exc()
+        return code
 
 
 def _stopped() -> int:
-    err.print("\n[yellow]Stopped.[/] No engine was left half-written.")
+    err.print("\n[yellow]Stopped.[/] What was finished is kept; no file is left half-written.")
     return EXIT_INTERRUPTED
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from pyad_edge.errors import PyadError
 from pyad_edge.ops import available_cpu_levels, cpu_level, nearest_neighbors, num_threads
 from pyad_edge.ops.cuda import why_unavailable
 from pyad_edge.reference.nearest_neighbors import nearest_neighbors as plain_nearest_neighbors
@@ -24,7 +25,7 @@ class Finding:
     """One line of the examination."""
 
     name: str
-    state: Literal["ok", "missing", "broken"]
+    state: Literal["ok", "missing", "unused", "broken"]
     detail: str
 
 
@@ -33,24 +34,37 @@ _OPTIONAL = {
     "torch": ("torch", "train", "training and exporting backbones"),
     "timm": ("timm", "train", "exporting backbones"),
     "onnx": ("onnx", "train", "exporting backbones"),
-    "cupy": ("cupy-cuda13x", "gpu", "frames in GPU memory"),
-    "tensorrt": ("tensorrt", "tensorrt", "TensorRT engines"),
-    "openvino": ("openvino", "openvino", "Intel CPUs and GPUs"),
 }
+# package: (distribution, what a later version may use it for)
+_RESERVED = {
+    "cupy": ("cupy-cuda13x", "frames in GPU memory"),
+    "tensorrt": ("tensorrt", "TensorRT engines"),
+    "openvino": ("openvino", "Intel CPUs and GPUs"),
+}
+_REINSTALL = "Reinstall pyad_edge: pip install --force-reinstall --no-deps pyad_edge"
 
 
 def examine() -> list[Finding]:
     """Look at everything; nothing heavy is imported and nothing is changed."""
-    checks: list[Callable[[], Finding]] = [_package, _kernels, _self_test, _onnxruntime, _cuda]
+    # name: (check, way out where it fails without a sentence of its own)
+    checks: dict[str, tuple[Callable[[], Finding], str]] = {
+        "pyad_edge": (_package, _REINSTALL),
+        "cpu kernels": (_kernels, _REINSTALL),
+        "self-test": (_self_test, _REINSTALL),
+        "onnxruntime": (_onnxruntime, "Reinstall it: pip install --force-reinstall onnxruntime"),
+        "cuda kernels": (_cuda, _REINSTALL),
+    }
     findings = []
-    for check in checks:
+    for name, (check, way_out) in checks.items():
         try:
             findings.append(check())
+        except PyadError as error:
+            findings.append(Finding(name, "broken", str(error)))
         except Exception as error:  # a doctor reports, whatever is wrong
-            findings.append(
-                Finding(check.__name__.strip("_"), "broken", f"{type(error).__name__}: {error}")
-            )
-    return findings + [_optional(name) for name in _OPTIONAL]
+            detail = f"{type(error).__name__}: {error}. {way_out}"
+            findings.append(Finding(name, "broken", detail))
+    findings += [_optional(name) for name in _OPTIONAL]
+    return findings + [_reserved(name) for name in _RESERVED]
 
 
 def _package() -> Finding:
@@ -67,6 +81,7 @@ def _kernels() -> Finding:
 
 
 def _self_test() -> Finding:
+    cpu_level()  # its error has the way out
     rng = np.random.default_rng(0)
     queries = rng.random((37, 70), np.float32)
     bank = rng.random((65, 70), np.float32)
@@ -102,13 +117,28 @@ def _cuda() -> Finding:
 
 def _optional(name: str) -> Finding:
     distribution, extra, purpose = _OPTIONAL[name]
+    found = _installed(name, distribution)
+    if found is None:
+        return Finding(name, "missing", f"for {purpose}: pip install 'pyad_edge[{extra}]'")
+    return Finding(name, "ok", found)
+
+
+def _reserved(name: str) -> Finding:
+    distribution, purpose = _RESERVED[name]
+    found = _installed(name, distribution)
+    state = "not installed" if found is None else found
+    return Finding(name, "unused", f"{state}; not used by this version, reserved for {purpose}")
+
+
+def _installed(name: str, distribution: str) -> str | None:
+    """The version of a package; None where it cannot be imported."""
     try:
         found = importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):  # something in the way of importing it
         found = False
     if not found:
-        return Finding(name, "missing", f"for {purpose}: pip install 'pyad_edge[{extra}]'")
+        return None
     try:
-        return Finding(name, "ok", version(distribution))
+        return version(distribution)
     except PackageNotFoundError:
-        return Finding(name, "ok", "version unknown")
+        return "version unknown"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -10,10 +13,13 @@ from PIL import Image
 
 from pyad_edge.errors import DataError, PyadError, ResourceError
 from pyad_edge.overlay import draw_overlay
+from pyad_edge.result import Result
 from pyad_edge.runtime import Runtime
 from pyad_edge.stream import Frame
 
-__all__ = ["inspect_stream", "save_picture"]
+__all__ = ["inspect_stream", "prepare_folder", "save_picture"]
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 
 def inspect_stream(
@@ -25,7 +31,9 @@ def inspect_stream(
 ) -> Iterator[dict[str, Any]]:
     """Inspect frames one by one; every frame gives exactly one record.
 
-    A frame that cannot be read or judged gives the verdict FAULT with the reason, never OK.
+    A frame that cannot be read or judged, for whatever reason, gives the verdict FAULT with that
+    reason, never OK, and the stream goes on. An overlay that cannot be drawn or written leaves the
+    verdict as it is; the record then has ``overlay_error``.
 
     Args:
         runtime: an open engine.
@@ -48,30 +56,78 @@ def inspect_stream(
             continue
         try:
             result = runtime.infer(frame.image)
-        except (PyadError, ValueError) as error:
-            yield record | {"verdict": "FAULT", "error": str(error)}
+        except Exception as error:  # a line goes on; one bad frame must not end it
+            yield record | {"verdict": "FAULT", "error": _sentence("infer", error)}
             continue
         if save is not None and (save_what == "all" or result.is_anomalous):
-            name = f"{frame.index:06d}_{Path(frame.name).stem}.png"
-            picture = draw_overlay(frame.image, result, title=frame.name)
-            record["overlay"] = str(save_picture(save / name, picture))
+            record |= _save_overlay(save, frame, result)
         yield record | result.to_dict()
 
 
-def save_picture(path: Path, picture: Any) -> Path:
-    """Write an RGB array as PNG, making its folder.
+def prepare_folder(folder: Path) -> None:
+    """Make a folder for pictures and try to write there, before the first one needs it.
 
     Raises:
-        ResourceError: if the disk is full or the folder cannot be written.
+        DataError: if it is no folder or may not be written.
+        ResourceError: if the disk is full or fails.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise _disk_error(folder, folder, error) from error
+
+
+def save_picture(path: Path, picture: Any) -> Path:
+    """Write an RGB array as PNG, making its folder. No half-written file is left behind.
+
+    Raises:
+        DataError: if the folder cannot be made or may not be written.
+        ResourceError: if the disk is full or fails.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise DataError(f"[save] {path.parent} is not a folder. Choose another --save.") from error
+        partial = path.with_suffix(".tmp")
+        try:
+            Image.fromarray(picture).save(partial, format="PNG")
+            partial.replace(path)
+        except BaseException:  # Ctrl-C as well
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
     except OSError as error:
-        raise ResourceError(
-            f"[save] {path} could not be written ({error.strerror or error}). Free some space or "
-            "choose another --save."
-        ) from error
+        raise _disk_error(path, path.parent, error) from error
     return path
+
+
+def _save_overlay(folder: Path, frame: Frame, result: Result) -> dict[str, str]:
+    name = f"{frame.index:06d}_{Path(frame.name).stem}.png"
+    try:
+        picture = draw_overlay(frame.image, result, title=frame.name)  # type: ignore[arg-type]
+        return {"overlay": str(save_picture(folder / name, picture))}
+    except Exception as error:  # the verdict stands without its picture
+        return {"overlay_error": _sentence("save", error)}
+
+
+def _sentence(what: str, error: Exception) -> str:
+    if isinstance(error, (PyadError, ValueError)) and str(error):
+        return str(error)
+    return f"[{what}] {type(error).__name__}: {error}"
+
+
+def _disk_error(path: Path, folder: Path, error: OSError) -> DataError | ResourceError:
+    reason = error.strerror or str(error)
+    if error.errno in _DISK_ERRORS:
+        return ResourceError(
+            f"[save] {path} could not be written: {reason}. Free some space on that disk, check "
+            "it, or choose another --save."
+        )
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return DataError(
+            f"[save] {path} could not be written: {folder} is not a folder. Choose another --save."
+        )
+    return DataError(
+        f"[save] {path} could not be written: {reason}. Choose a --save folder that can be made "
+        "and that you may write to."
+    )

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from pyad_edge.errors import SettingError
+from pyad_edge.ops._checks import whole_number
 from pyad_edge.ops._native import native
 
-__all__ = ["available_cpu_levels", "cpu_level", "num_threads", "set_cpu_level", "set_num_threads"]
+__all__ = [
+    "MAX_THREADS",
+    "available_cpu_levels",
+    "cpu_level",
+    "num_threads",
+    "set_cpu_level",
+    "set_num_threads",
+]
+
+MAX_THREADS = 1024
 
 
 def num_threads() -> int:
@@ -16,14 +27,24 @@ def set_num_threads(n: int) -> None:
     """Set the number of kernel threads for this process. Results never depend on it.
 
     Raises:
-        ValueError: if ``n`` is not between 1 and 1024.
+        TypeError: if ``n`` is no whole number.
+        ValueError: if it is not between 1 and 1024.
     """
-    native.set_num_threads(n)
+    native.set_num_threads(whole_number("set_num_threads", "n", n, 1, MAX_THREADS))
 
 
 def cpu_level() -> str:
-    """Instruction-set level in use: ``portable``, ``avx2``, ``avx512`` or ``avx512vnni``."""
-    return str(native.cpu_level())
+    """Instruction-set level in use: ``portable``, ``avx2``, ``avx512`` or ``avx512vnni``.
+
+    Raises:
+        SettingError: if the environment variable ``PYAD_CPU_LEVEL`` names none that runs here.
+    """
+    try:
+        return str(native.cpu_level())
+    except ValueError as error:  # the variable is read at the first use of a kernel
+        raise SettingError(
+            f"{error} Choose one of these, or unset PYAD_CPU_LEVEL for the fastest."
+        ) from error
 
 
 def available_cpu_levels() -> tuple[str, ...]:

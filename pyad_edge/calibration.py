@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pyad_edge.errors import DataError, SettingError
+from pyad_edge.ops._checks import finite_number
 
 __all__ = ["Threshold", "fixed_threshold", "p_value", "threshold_for"]
 
@@ -87,13 +88,13 @@ def threshold_for(normal_scores: ArrayLike, false_reject: float) -> Threshold:
         false_reject: target rate, above 0 and at most 0.5.
 
     Raises:
-        SettingError: if the rate is out of range.
+        SettingError: if the rate is no number or out of range.
         DataError: if there are fewer than two scores, or some are not finite.
     """
-    rate = float(false_reject)
-    if not 0 < rate <= 0.5:
+    rate: object = float(false_reject) if finite_number(false_reject) else false_reject
+    if not (isinstance(rate, float) and 0 < rate <= 0.5):
         raise SettingError(
-            f"[threshold_for] expected a false-reject rate above 0 and at most 0.5, got {rate}. "
+            f"[threshold_for] expected a false-reject rate above 0 and at most 0.5, got {rate!r}. "
             "0.001 rejects one normal part in a thousand."
         )
     scores = _sorted_scores(normal_scores)
@@ -114,11 +115,11 @@ def fixed_threshold(value: float, normal_scores: ArrayLike) -> Threshold:
         normal_scores: (n,) as in :func:`threshold_for`.
 
     Raises:
-        SettingError: if ``value`` is not finite.
+        SettingError: if ``value`` is no finite number.
         DataError: as in :func:`threshold_for`.
     """
-    if not math.isfinite(value):
-        raise SettingError(f"[fixed_threshold] expected a finite threshold, got {value}.")
+    if not finite_number(value):
+        raise SettingError(f"[fixed_threshold] expected a finite threshold, got {value!r}.")
     scores = _sorted_scores(normal_scores)
     return Threshold(float(value), None, len(scores), _above(scores, value), "fixed", None)
 

@@ -66,7 +66,7 @@ class Pipeline:
     def score(
         self, frames: Sequence[Frame], *, color_order: Literal["rgb", "bgr"] | None = None
     ) -> Scores:
-        """Score frames of any sizes, each (H, W) or (H, W, 3) uint8.
+        """Score frames of any sizes, each (H, W), (H, W, 1) or (H, W, 3) uint8.
 
         Args:
             frames: at least one.

@@ -24,12 +24,14 @@ def check_frame(frame: Frame) -> None:
     """Refuse what is not a frame.
 
     Args:
-        frame: (H, W) or (H, W, 3) uint8, any strides.
+        frame: (H, W), (H, W, 1) or (H, W, 3) uint8, any strides.
 
     Raises:
         DataError: if the type, shape or size cannot be inspected.
     """
-    expected = "[infer] expected a frame as a uint8 array of shape (H, W, 3) or (H, W), got"
+    expected = (
+        "[infer] expected a frame as a uint8 array of shape (H, W, 3), (H, W) or (H, W, 1), got"
+    )
     if not isinstance(frame, np.ndarray):
         raise DataError(f"{expected} {type(frame).__name__}. Read files with pyad_edge.read_image.")
     if frame.dtype != np.uint8:
@@ -37,7 +39,7 @@ def check_frame(frame: Frame) -> None:
             f"{expected} {frame.dtype}. Scale the camera's values to 0..255 the same way as for "
             "the training pictures, then convert with .astype(numpy.uint8)."
         )
-    if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] != 3):
+    if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] not in (1, 3)):
         hint = " Drop the alpha channel with frame[..., :3]." if frame.shape[-1:] == (4,) else ""
         raise DataError(f"{expected} shape {frame.shape}.{hint}")
     H, W = frame.shape[:2]
@@ -70,9 +72,10 @@ def to_batch(
     *,
     color_order: Literal["rgb", "bgr"] | None = None,
 ) -> NDArray[np.float32]:
-    """Frames of any sizes, each (H, W) or (H, W, 3) uint8, as the input (N, 3, H', W') float32.
+    """Frames of any sizes as the network's input, (N, 3, H', W') float32.
 
-    ``color_order`` overrides that of the settings.
+    Each frame is (H, W), (H, W, 1) or (H, W, 3) uint8. ``color_order`` overrides that of
+    the settings.
     """
     batch = np.empty((len(frames), 3, *input_size(settings)), np.float32)
     for n, frame in enumerate(frames):

@@ -50,15 +50,21 @@ class Nearest:
 class Result:
     """The verdict on one frame.
 
+    The verdict compares ``score`` with ``threshold``; ``mask`` and ``regions`` compare the smoothed
+    map with ``map_threshold``. These are two measurements: a frame that passes may have regions,
+    and an anomalous one may have none. The verdict alone decides; regions say where to look.
+
     Attributes:
         score: of the frame; larger is more anomalous. Its meaning stands in ``Runtime.info``.
-        p_value: share of normal pictures that would score at least as high, (1 + #) / (n + 1) over
-            the n calibration pictures; never below 1 / (n + 1).
+        p_value: (1 + #) / (n + 1), where # of the n calibration pictures score at least as high;
+            never below 1 / (n + 1).
         is_anomalous: ``score > threshold``.
         threshold: in force for this frame.
         anomaly_map: (H, W) float32 at the network's resolution, smoothed patch scores.
-        mask: (H, W) bool, where the map is above its own threshold (same false-reject rate).
-        map_threshold: that threshold.
+        mask: (H, W) bool, where the map is above its own threshold.
+        map_threshold: that threshold, from the calibration pictures' map maxima at the same
+            false-reject rate; with a fixed ``threshold``, at the rate at which that rejects the
+            calibration pictures, (1 + #) / (n + 1), 0.5 at most.
         regions: connected regions of the mask, the highest score first.
         peak: (x, y) in pixels of the frame, the centre of the most anomalous patch.
         nearest: the normal patch nearest to it.
@@ -85,6 +91,7 @@ class Result:
             "verdict": "NG" if self.is_anomalous else "OK",
             "score": self.score,
             "threshold": self.threshold,
+            "map_threshold": self.map_threshold,
             "p_value": self.p_value,
             "is_anomalous": self.is_anomalous,
             "peak": list(self.peak),

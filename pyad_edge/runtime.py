@@ -46,8 +46,8 @@ class Runtime:
     Args:
         engine: path of a ``.pyad`` file, or an :class:`~pyad_edge.engine.Engine` already read.
         backend: ``onnxruntime`` (CPU).
-        threads: of the network; none: all usable cores. The kernels' threads are set for the whole
-            process, with :func:`pyad_edge.ops.set_num_threads`.
+        threads: of the network, 1 to 1024; none: all usable cores. The kernels' threads are set for
+            the whole process, with :func:`pyad_edge.ops.set_num_threads`.
         false_reject: target rate of normal parts that are rejected; none: the engine's own.
         threshold: a fixed score threshold instead.
         color_order: of the frames that will come, ``rgb`` or ``bgr`` (OpenCV's); none: the
@@ -77,6 +77,7 @@ class Runtime:
             raise SettingError(
                 f"[Runtime] expected color_order 'rgb' or 'bgr', got {color_order!r}."
             )
+        cpu_level()  # an unknown PYAD_CPU_LEVEL is refused here
         self._color_order = color_order
         self.engine = engine if isinstance(engine, Engine) else read_engine(engine)
         self._pipeline = build_pipeline(self.engine, threads=threads)
@@ -94,9 +95,9 @@ class Runtime:
         """Inspect one frame.
 
         Args:
-            frame: (H, W, 3) in the runtime's colour order (RGB unless told otherwise) or (H, W)
-                mono, uint8, any strides, any size of at least 8 pixels; it is resized as the
-                training pictures were.
+            frame: (H, W, 3) in the runtime's colour order (RGB unless told otherwise), or (H, W) or
+                (H, W, 1) mono, uint8, any strides, any size of at least 8 pixels; it is resized as
+                the training pictures were.
 
         Raises:
             DataError: if the frame's type, shape or size cannot be inspected.
@@ -129,7 +130,8 @@ class Runtime:
 
         Args:
             false_reject: target rate of rejected normal parts, 0 < rate <= 0.5.
-            value: or a fixed score.
+            value: or a fixed score. The map's own threshold, which has no fixed value, then follows
+                the rate at which that score rejects the calibration pictures, 0.5 at most.
 
         Returns:
             The threshold with what backs it.

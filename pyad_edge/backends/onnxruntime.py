@@ -11,6 +11,8 @@ import numpy as np
 
 from pyad_edge.backends.base import Float32
 from pyad_edge.errors import BackendError, ResourceError, SettingError
+from pyad_edge.ops._checks import whole_number
+from pyad_edge.ops.threads import MAX_THREADS
 
 __all__ = ["METADATA_KEY", "OnnxRuntimeBackend", "open_session", "usable_cores"]
 
@@ -85,19 +87,14 @@ class OnnxRuntimeBackend:
         Args:
             model: Bytes of an ONNX file: one float32 input (N, 3, H, W), weights inside.
             outputs: Names of the outputs wanted, in the wanted order, each (N, C, h, w) float32.
-            threads: Threads for one operator; all usable cores where not given.
+            threads: Threads for one operator, 1 to 1024; all usable cores where not given.
 
         Raises:
-            SettingError: if `threads` is below 1 or `outputs` is empty.
+            SettingError: if `threads` is no whole number from 1 to 1024 or `outputs` is empty.
             BackendError: if onnxruntime is missing, the bytes are no ONNX model, the input is not
                 of that form, or an output does not exist.
         """
-        count = usable_cores() if threads is None else threads
-        if count < 1:
-            raise SettingError(
-                f"[onnxruntime] expected at least 1 thread, got {threads}. Leave the setting out "
-                "to use all cores."
-            )
+        count = min(usable_cores(), MAX_THREADS) if threads is None else _thread_count(threads)
         self._session = open_session(model, threads=count)
         self._input, self._shape = self._check_input()
         self._outputs = self._check_outputs(outputs)
@@ -218,6 +215,13 @@ class OnnxRuntimeBackend:
                     f"{existing[name].type}. Export the backbone in float32."
                 )
         return tuple(names)
+
+
+def _thread_count(threads: Any) -> int:
+    try:
+        return whole_number("onnxruntime", "threads", threads, 1, MAX_THREADS)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"{error} Leave the setting out to use all cores.") from error
 
 
 def _read_metadata(session: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pyad_edge import (
     SettingError,
     read_image,
 )
+from pyad_edge.calibration import threshold_for
 from pyad_edge.engine import read_engine
 from pyad_edge.engine_manifest import ManifestDraft
 from pyad_edge.export import engine_writer
@@ -125,6 +126,14 @@ def test_thresholds_change_without_refitting(tiny: TinyEngine, frames: list[Fram
         {"color_order": "gbr"},
         {"backend": "tensorflow"},
         {"threads": 0},
+        {"threads": 1025},
+        {"threads": 20000},
+        {"threads": True},
+        {"threads": "2"},
+        {"threads": 2.0},
+        {"false_reject": "x"},
+        {"false_reject": True},
+        {"threshold": "x"},
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(
@@ -156,6 +165,7 @@ def test_golden_drift_refuses_to_open(tiny: TinyEngine, tmp_path: Path) -> None:
         (np.zeros((64, 64, 3), np.float32), "got float32.*astype"),
         (np.zeros((64, 64), np.uint16), "got uint16"),
         (np.zeros((64, 64, 4), np.uint8), r"got shape \(64, 64, 4\)\. Drop the alpha"),
+        (np.zeros((64, 64, 2), np.uint8), r"got shape \(64, 64, 2\)"),
         (np.zeros((64, 64, 1, 1), np.uint8), r"got shape \(64, 64, 1, 1\)"),
         (np.zeros(64, np.uint8), r"got shape \(64,\)"),
         (np.uint8(3), "got uint8. Read files"),
@@ -188,6 +198,7 @@ def test_colour_orders_and_layouts_of_one_picture_agree(
     mono = frame[..., 1]
     same([runtime.infer(mono)], [runtime.infer(np.repeat(mono[..., np.newaxis], 3, axis=2))])
     same([runtime.infer(mono)], [runtime.infer(np.ascontiguousarray(mono))])
+    same([runtime.infer(mono)], [runtime.infer(mono[..., np.newaxis])])
 
 
 def test_nearest_points_to_a_training_pictures_own_patch(tiny: TinyEngine, tmp_path: Path) -> None:
@@ -222,6 +233,24 @@ def test_features_that_cannot_be_scored_are_faults_and_never_ok(
     monkeypatch.setattr(runtime._pipeline.backend, "run", broken)
     with pytest.raises(BackendError, match="fault"):
         runtime.infer(frames[0])
+
+
+def test_verdict_and_regions_are_two_measurements(tiny: TinyEngine, frames: list[Frame]) -> None:
+    runtime = Runtime(tiny.path, threshold=0.0)
+    score = runtime.infer(frames[0]).score
+    maxima = runtime.engine.tensors["calibration/map_maxima"]
+    # Every calibration picture is above 0: the map's rate is then the cap, a half.
+    low = runtime.infer(frames[0])
+    assert low.is_anomalous
+    assert low.map_threshold == threshold_for(maxima, 0.5).value
+    assert low.to_dict()["map_threshold"] == low.map_threshold
+    # None is above a huge one: the rate is 1 / (n + 1), and a frame that passes may have regions.
+    runtime.set_threshold(value=score + 1e6)
+    high = runtime.infer(frames[0])
+    assert not high.is_anomalous
+    assert high.map_threshold == threshold_for(maxima, 1 / (len(maxima) + 1)).value
+    for result in (low, high):
+        assert bool(result.regions) == bool((result.anomaly_map > result.map_threshold).any())
 
 
 def test_info_says_what_runs_where(tiny: TinyEngine) -> None:

@@ -13,8 +13,8 @@ __all__ = ["MAX_SIDE", "finite_number", "whole_number", "whole_sides"]
 MAX_SIDE = 16384  # pixels: the largest side of a picture or map, as in an engine's manifest
 
 
-def whole_number(op: str, name: str, value: Any, low: int, high: int, *, unit: str = "") -> int:
-    """A whole number between two bounds, as an int.
+def whole_number(op: str, name: str, value: Any, low: int, high: int, *, what: str = "") -> int:
+    """A whole number between two bounds, as an int; ``what`` explains the upper one.
 
     Raises:
         TypeError: if it is no whole number (a float with a whole value is none, nor is a bool).
@@ -27,7 +27,7 @@ def whole_number(op: str, name: str, value: Any, low: int, high: int, *, unit: s
     if number is None:
         raise TypeError(f"[{op}] expected {name} as a whole number, got {value!r}.")
     if not low <= number <= high:
-        raise ValueError(f"[{op}] expected {low} <= {name} <= {high}{unit}, got {number}.")
+        raise ValueError(f"[{op}] expected {low} <= {name} <= {high}{what}, got {number}.")
     return number
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.ops._banded import upsample_and_smooth
+from pyad_edge.ops._checks import MAX_SIDE, finite_number, whole_sides
 from pyad_edge.ops._native import native
 
 __all__ = ["anomaly_map"]
+
+MAX_SIGMA = 256.0  # pixels, as in an engine's manifest
 
 Array = NDArray[np.float32]
 
@@ -27,8 +28,9 @@ def anomaly_map(
 
     Args:
         patch_scores: (N, h, w) float32, finite.
-        size: (H, W) of the map, in pixels.
-        sigma: of the Gaussian, in pixels of the map; 0 leaves the up-sampled map as it is.
+        size: (H, W) of the map, in pixels, each at most 16384.
+        sigma: of the Gaussian, in pixels of the map, at most 256; 0 leaves the up-sampled map as it
+            is.
 
     Returns:
         maps: (N, H, W) float32, in the unit of the scores.
@@ -46,19 +48,23 @@ def anomaly_map(
             f"[anomaly_map] expected patch_scores of shape (N, h, w), got {patch_scores.shape}. "
             "Add the batch axis of a single map with scores[None]."
         )
-    if len(size) != 2 or any(int(side) != side or side < 1 for side in size):
+    sides = whole_sides(size)
+    if sides is None or len(sides) != 2:
         raise ValueError(
-            f"[anomaly_map] expected size as (H, W) in whole pixels of at least 1, got {size!r}."
+            f"[anomaly_map] expected size as (H, W) in whole pixels from 1 to {MAX_SIDE}, got "
+            f"{size!r}."
         )
-    if not (math.isfinite(sigma) and sigma >= 0.0):
-        raise ValueError(f"[anomaly_map] expected sigma of zero or more pixels, got {sigma!r}.")
+    if not (finite_number(sigma) and 0.0 <= sigma <= MAX_SIGMA):
+        raise ValueError(
+            f"[anomaly_map] expected sigma of 0 to {MAX_SIGMA:g} pixels, got {sigma!r}."
+        )
     if not native.all_finite(scores := np.ascontiguousarray(patch_scores)):
         n, y, x = np.argwhere(~np.isfinite(scores))[0]
         raise ValueError(
             f"[anomaly_map] expected finite patch_scores, got {scores[n, y, x]} in map {n} at row "
             f"{y}, column {x}. Something before the map failed; a map of it would hide that."
         )
-    (N, h, w), (H, W) = scores.shape, (int(size[0]), int(size[1]))
+    (N, h, w), (H, W) = scores.shape, sides
     maps = np.empty((N, H, W), np.float32)
     maxima = np.empty(N, np.float32)
     rows = upsample_and_smooth(h, H, float(sigma))

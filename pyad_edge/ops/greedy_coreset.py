@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from pyad_edge.ops._checks import whole_number
 from pyad_edge.ops._native import native
 from pyad_edge.ops.nearest_neighbors import MemoryBank, _matrix
 
@@ -44,7 +45,7 @@ def project(features: Array, matrix: Array) -> Array:
 
     Raises:
         TypeError: if an array is not float32.
-        ValueError: if a shape does not fit or a value is not finite.
+        ValueError: if a shape does not fit, a value is not finite or a product exceeds float32.
     """
     features = _matrix("features", features, "(N, D)", op="project")
     matrix = _matrix("matrix", matrix, "(D, P)", op="project")
@@ -55,6 +56,12 @@ def project(features: Array, matrix: Array) -> Array:
         )
     out = np.empty((len(features), matrix.shape[1]), np.float32)
     native.project(features, matrix, out)
+    if not native.all_finite(out):
+        raise ValueError(
+            "[project] a product exceeds float32: features reach "
+            f"{float(np.abs(features).max()):.3g}, the matrix {float(np.abs(matrix).max()):.3g}. "
+            "Is the network that gave these features broken?"
+        )
     return out
 
 
@@ -73,11 +80,14 @@ def start_distances(points: Array, *, seed: int, count: int = 10) -> Array:
         (N,) float32, the square of the mean distance.
 
     Raises:
-        TypeError: if ``points`` is not float32.
-        ValueError: if its shape is wrong or a value is not finite.
+        TypeError: if ``points`` is not float32 or ``count`` no whole number.
+        ValueError: if its shape is wrong, a value is not finite or ``count`` is below 1.
     """
     points = _matrix("points", points, "(N, P)", op="start_distances")
-    count = min(count, len(points))
+    if len(points) == 0:
+        raise ValueError("[start_distances] expected points of shape (N, P), N >= 1, got none.")
+    limit = np.iinfo(np.int64).max
+    count = min(whole_number("start_distances", "count", count, 1, limit), len(points))
     rows = np.random.default_rng(seed).choice(len(points), size=count, replace=False)
     total = np.zeros(len(points))
     for row in rows:  # fixed order
@@ -112,21 +122,20 @@ def greedy_coreset(
         (count,) int64 rows in the order of selection.
 
     Raises:
-        TypeError: if an array is not float32.
+        TypeError: if an array is not float32 or ``count`` no whole number.
         ValueError: if a shape, ``count`` or a value does not fit.
     """
     points = _matrix("points", points, "(N, P)", op="greedy_coreset")
-    if not 1 <= count <= len(points):
-        raise ValueError(
-            f"[greedy_coreset] expected 1 <= count <= {len(points)} (rows of points), got {count}."
-        )
+    N = len(points)
+    count = whole_number("greedy_coreset", "count", count, 1, N, what=" (rows of points)")
     if initial is None:
-        initial = np.full(len(points), np.inf, np.float32)
-    elif initial.dtype != np.float32:
-        raise TypeError(f"[greedy_coreset] expected initial as float32, got {initial.dtype}.")
-    elif initial.shape != (len(points),) or not (initial >= 0).all():
+        initial = np.full(N, np.inf, np.float32)
+    elif not isinstance(initial, np.ndarray) or initial.dtype != np.float32:
+        found = getattr(initial, "dtype", type(initial).__name__)
+        raise TypeError(f"[greedy_coreset] expected initial as a float32 array, got {found}.")
+    elif initial.shape != (N,) or not (initial >= 0).all():
         raise ValueError(
-            f"[greedy_coreset] expected initial of shape ({len(points)},), none negative or NaN, "
+            f"[greedy_coreset] expected initial of shape ({N},), none negative or NaN, "
             f"got shape {initial.shape}."
         )
     state = native.GreedyCoreset(points, np.ascontiguousarray(initial))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyad_edge.ops._checks import whole_number
 from pyad_edge.ops._native import native
 
 __all__ = ["MemoryBank", "nearest_neighbors"]
@@ -53,7 +54,7 @@ class MemoryBank:
             indices: (Q, k) int64, rows of the bank; equal distances are ordered by index.
 
         Raises:
-            TypeError: if ``queries`` is not float32.
+            TypeError: if ``queries`` is not float32 or ``k`` no whole number.
             ValueError: if a shape, ``k`` or a value does not fit.
         """
         queries = _matrix("queries", queries, f"(Q, {self.dim})")
@@ -63,10 +64,7 @@ class MemoryBank:
                 f"({self.size}, {self.dim}), got {queries.shape}. Was the bank built with another "
                 "backbone or embedding?"
             )
-        if not 1 <= k <= self.size:
-            raise ValueError(
-                f"[nearest_neighbors] expected 1 <= k <= {self.size} (rows of the bank), got k={k}."
-            )
+        k = whole_number("nearest_neighbors", "k", k, 1, self.size, what=" (rows of the bank)")
         distances = np.empty((len(queries), k), np.float32)
         indices = np.empty((len(queries), k), np.int64)
         self._native.search(queries, distances, indices)
@@ -91,7 +89,7 @@ def nearest_neighbors(
         ``(distances, indices)``: (Q, k) float32 squared distances and (Q, k) int64 rows.
 
     Raises:
-        TypeError: if an array is not float32.
+        TypeError: if an array is not float32 or ``k`` no whole number.
         ValueError: if a shape, ``k`` or a value does not fit.
     """
     return MemoryBank(bank).search(queries, k=k)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.ops._banded import resize_antialiased
+from pyad_edge.ops._checks import MAX_SIDE, whole_sides
 from pyad_edge.ops._native import native
 
 __all__ = ["preprocess"]
@@ -33,7 +34,8 @@ def preprocess(
     Args:
         image: uint8, (H, W) or (H, W, 1) mono, (H, W, 3), or a batch (N, H, W, 1 or 3). Any
             strides; packed rows (also flipped, cropped, with channels reversed) are read in place.
-        resize: (h, w), or the length of the shorter side (the longer is int(side * long / short)).
+        resize: (h, w), or the length of the shorter side (the longer is int(side * long / short)),
+            each at most 16384 pixels.
         mean: of R, G, B, in units of [0, 1].
         std: of R, G, B, in units of [0, 1].
         crop: (height, width) of a centre crop after the resize; its corner is rounded half to even.
@@ -41,7 +43,7 @@ def preprocess(
         out: C-contiguous float32 (N, 3, h, w) to write into.
 
     Returns:
-        (N, 3, h, w) float32; mono pictures repeat their channel.
+        (N, 3, h, w) float32, no side above 16384; mono pictures repeat their channel.
 
     Raises:
         TypeError: if ``image`` is not uint8 or ``out`` is not float32.
@@ -57,6 +59,12 @@ def preprocess(
             "OpenCV's cameras deliver 'bgr', Pillow 'rgb'."
         )
     shape = (len(frames), 3, bottom - top, right - left)
+    if max(shape[2:]) > MAX_SIDE:
+        raise ValueError(
+            f"[preprocess] expected a result of at most {MAX_SIDE} pixels a side, got {shape[2:]} "
+            f"from a picture of {frames.shape[1:3]} with resize={resize!r}. Give both sides, or a "
+            "crop."
+        )
     if out is None:
         out = np.empty(shape, np.float32)
     else:
@@ -91,15 +99,15 @@ def _frames(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _resized(height: int, width: int, resize: int | tuple[int, int]) -> tuple[int, int]:
-    sides = (resize,) if isinstance(resize, (int, np.integer)) else tuple(resize)
-    if len(sides) not in (1, 2) or any(int(side) != side or side < 1 for side in sides):
+    sides = whole_sides((resize,) if isinstance(resize, (int, np.integer)) else resize)
+    if sides is None or len(sides) not in (1, 2):
         raise ValueError(
             "[preprocess] expected resize as (height, width) or as the shorter side, in whole "
-            f"pixels of at least 1, got {resize!r}."
+            f"pixels from 1 to {MAX_SIDE}, got {resize!r}."
         )
     if len(sides) == 2:
-        return int(sides[0]), int(sides[1])
-    shorter = int(sides[0])
+        return sides[0], sides[1]
+    shorter = sides[0]
     if width <= height:
         return int(shorter * height / width), shorter
     return shorter, int(shorter * width / height)
@@ -111,31 +119,32 @@ def _cropped(
     """Rows and columns of the resized picture that are kept, as half-open ranges."""
     if crop is None:
         return (0, size[0]), (0, size[1])
-    sides = tuple(crop)
-    if len(sides) != 2 or any(
-        int(c) != c or not 1 <= c <= s for c, s in zip(sides, size, strict=False)
-    ):
+    sides = whole_sides(crop)
+    if sides is None or len(sides) != 2 or sides[0] > size[0] or sides[1] > size[1]:
         raise ValueError(
             f"[preprocess] expected crop as (height, width) within the resized picture {size}, got "
             f"{crop!r}. Choose a smaller crop or a larger resize."
         )
     top, left = round((size[0] - sides[0]) / 2), round((size[1] - sides[1]) / 2)
-    return (top, top + int(sides[0])), (left, left + int(sides[1]))
+    return (top, top + sides[0]), (left, left + sides[1])
 
 
 def _normalization(mean: Sequence[float], std: Sequence[float]) -> tuple[list[float], list[float]]:
     """Per channel, ``value * scale + offset`` of a grey level."""
-    means, stds = np.asarray(mean, np.float64), np.asarray(std, np.float64)
-    if (
-        means.shape != (3,)
-        or stds.shape != (3,)
-        or not (np.isfinite(means).all() and (stds > 0).all())
-    ):
-        raise ValueError(
-            "[preprocess] expected mean and std of three channels, std above zero, got "
-            f"mean={mean!r}, std={std!r}."
-        )
-    return (1.0 / (255.0 * stds)).tolist(), (-means / stds).tolist()
+    try:
+        means, stds = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    except (TypeError, ValueError):  # no numbers
+        means = stds = np.empty(0)
+    if means.shape == stds.shape == (3,) and np.isfinite(stds).all() and (stds > 0).all():
+        with np.errstate(over="ignore"):  # checked below
+            factors = np.stack([1.0 / (255.0 * stds), -means / stds])
+            fits = bool(np.isfinite(factors.astype(np.float32)).all())  # as the kernel takes them
+        if fits:
+            return factors[0].tolist(), factors[1].tolist()
+    raise ValueError(
+        "[preprocess] expected finite mean and std of three channels, std above zero, such that "
+        f"neither 1 / std nor mean / std exceeds float32, got mean={mean!r}, std={std!r}."
+    )
 
 
 def _check_out(out: NDArray[np.float32], shape: tuple[int, ...]) -> None:

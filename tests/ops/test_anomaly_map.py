@@ -105,7 +105,13 @@ def test_refuses_values_that_are_not_finite(bad: float) -> None:
         (scores(1, 4, 4), {"size": (0, 8)}, ValueError, r"got \(0, 8\)"),
         (scores(1, 4, 4), {"size": (8,)}, ValueError, r"\(H, W\)"),
         (scores(1, 4, 4), {"sigma": -1.0}, ValueError, "got -1.0"),
+        (scores(1, 4, 4), {"size": (8, 16385)}, ValueError, r"to 16384, got \(8, 16385\)"),
+        (scores(1, 4, 4), {"size": (8, float("nan"))}, ValueError, "got .8, nan"),
+        (scores(1, 4, 4), {"size": 8}, ValueError, "got 8"),
+        (scores(1, 4, 4), {"size": "88"}, ValueError, "got '88'"),
         (scores(1, 4, 4), {"sigma": float("nan")}, ValueError, "got nan"),
+        (scores(1, 4, 4), {"sigma": 1e9}, ValueError, "0 to 256 pixels, got 1000000000.0"),
+        (scores(1, 4, 4), {"sigma": "4"}, ValueError, "got '4'"),
     ],
 )
 def test_refuses_with_a_sentence(

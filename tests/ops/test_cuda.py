@@ -23,6 +23,37 @@ def test_absence_is_a_sentence_and_never_a_crash() -> None:
         cuda.nearest_neighbors(np.ones((2, 3), np.float32), np.ones((2, 3), np.float32))
 
 
+class Broken:
+    """A module whose device does not answer."""
+
+    def device_count(self) -> int:
+        raise RuntimeError("CUDA error 803: driver and library do not match")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (ModuleNotFoundError("no", name="pyad_edge._cuda"), "built without CUDA"),
+        (ModuleNotFoundError("No module named 'x'", name="x"), "do not load: No module named 'x'"),
+        (ImportError("libcudart.so.13: cannot open"), r"do not load: libcudart\.so\.13"),
+        (Broken(), "does not answer: CUDA error 803"),
+    ],
+)
+def test_a_missing_build_and_a_broken_one_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, answer: object, words: str
+) -> None:
+    def load(name: str) -> object:
+        assert name == "pyad_edge._cuda"
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(importlib, "import_module", load)
+    assert cuda.device_count() == 0
+    with pytest.raises(BackendError, match=rf"^\[cuda\] .*{words}"):
+        cuda.nearest_neighbors(np.ones((2, 3), np.float32), np.ones((2, 3), np.float32))
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(cuda.device_count() == 0, reason="no CUDA device here")
 @pytest.mark.parametrize(("Q", "M", "D"), [(1, 1, 1), (9, 257, 19), (100, 333, 384)])

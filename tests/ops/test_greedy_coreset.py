@@ -99,6 +99,20 @@ def test_refuses_what_it_cannot_select() -> None:
             greedy_coreset(points, count=count)
     with pytest.raises(TypeError, match="float64"):
         greedy_coreset(points.astype(np.float64), count=1)
+    for wrong in (2.5, "2", True):
+        with pytest.raises(TypeError, match=rf"^\[greedy_coreset\] .*count .* got {wrong!r}"):
+            greedy_coreset(points, count=wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=rf"^\[start_distances\] .*count .* got {wrong!r}"):
+            start_distances(points, seed=0, count=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^\[start_distances\] .*got 0"):
+        start_distances(points, seed=0, count=0)
+    with pytest.raises(ValueError, match=r"^\[start_distances\] .*got none"):
+        start_distances(points[:0], seed=0)
+    with pytest.raises(TypeError, match=r"initial as a float32 array, got list"):
+        greedy_coreset(points, count=1, initial=[1, 2, 3, 4, 5])  # type: ignore[arg-type]
+    huge = np.full((3, 2), 3e38, np.float32)
+    with pytest.raises(ValueError, match=r"^\[project\] .*exceeds float32: features reach 3e\+38"):
+        project(huge, np.ones((2, 2), np.float32))
     with pytest.raises(ValueError, match=r"initial of shape \(5,\)"):
         greedy_coreset(points, count=1, initial=np.zeros(4, np.float32))
     with pytest.raises(ValueError, match="none negative or NaN"):

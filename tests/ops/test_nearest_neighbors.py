@@ -111,10 +111,14 @@ def test_refuses_what_it_cannot_search() -> None:
     bank = np.ones((4, 3), np.float32)
     with pytest.raises(ValueError, match=r"queries of shape \(Q, 3\).*got \(2, 5\)"):
         nearest_neighbors(np.ones((2, 5), np.float32), bank)
-    with pytest.raises(ValueError, match=r"1 <= k <= 4.*k=5"):
+    with pytest.raises(ValueError, match=r"1 <= k <= 4.*got 5"):
         nearest_neighbors(bank, bank, k=5)
-    with pytest.raises(ValueError, match="k=0"):
+    with pytest.raises(ValueError, match="got 0"):
         nearest_neighbors(bank, bank, k=0)
+    for k in (1.5, 2.0, "2", True):
+        with pytest.raises(TypeError, match=rf"^\[nearest_neighbors\] .*k as a whole .* got {k!r}"):
+            nearest_neighbors(bank, bank, k=k)  # type: ignore[arg-type]
+    nearest_neighbors(bank, bank, k=np.int64(2))
     with pytest.raises(TypeError, match="float32 array, got float64"):
         nearest_neighbors(bank.astype(np.float64), bank)
     with pytest.raises(ValueError, match=r"\(M, D\), got \(0, 3\)"):

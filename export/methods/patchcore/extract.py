@@ -138,22 +138,30 @@ def rows_of(
     extract: Extractor,
     *,
     patches: int,
+    D: int,
     kept: Sequence[Array],
     progress: Progress,
 ) -> Array:
-    """Features of the selected patches, (M, D) float32, in the order of selection.
+    """Read out the selected patches.
 
-    Pictures whose features were not kept run through the backbone once more.
+    Args:
+        selected: (M,) numbers of patches, counted over all pictures.
+        paths: pictures.
+        extract: gives (h, w, D) of one.
+        patches: h * w.
+        D: feature dimensions.
+        kept: features (patches, D) per picture; none: the pictures run through the backbone again.
+        progress: told after each picture.
+
+    Returns:
+        Their features (M, D) float32, in the order of selection.
     """
     pictures, positions = np.divmod(selected, patches)
     wanted = np.unique(pictures)
-    bank: Array | None = None
+    bank = np.empty((len(selected), D), np.float32)
     for done, picture in enumerate(wanted):
         features = kept[picture] if kept else extract(paths[picture]).reshape(patches, -1)
-        if bank is None:
-            bank = np.empty((len(selected), features.shape[1]), np.float32)
         where = np.flatnonzero(pictures == picture)
         bank[where] = features[positions[where]]
         progress("bank", done + 1, len(wanted))
-    assert bank is not None  # at least one patch is always selected
     return bank

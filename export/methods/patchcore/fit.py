@@ -153,7 +153,7 @@ def fit(
             progress=lambda made: progress("coreset", made, M),
         )
         del projected
-    bank = rows_of(selected, paths, extract, patches=patches, kept=kept, progress=progress)
+    bank = rows_of(selected, paths, extract, patches=patches, D=D, kept=kept, progress=progress)
     pictures, positions = np.divmod(selected, patches)
     sources = np.stack((pictures, *np.divmod(positions, w)), axis=1).astype(np.int32)
     return PatchCoreModel(

@@ -26,6 +26,8 @@ from pyad_edge.runtime import Runtime
 
 __all__ = ["DefectRow", "Evaluation", "evaluate", "render"]
 
+FPR_LIMIT = 0.3  # up to which AUPRO is integrated
+
 
 @dataclass(frozen=True)
 class DefectRow:
@@ -173,7 +175,7 @@ def _summarise(
         data=str(root),
         image_auroc=image_auroc(labels, scores) if both else None,
         pixel_auroc=pixel_auroc(truth, maps) if pixels else None,
-        aupro=aupro(truth, maps, fpr_limit=0.3) if pixels else None,
+        aupro=aupro(truth, maps, fpr_limit=FPR_LIMIT) if pixels else None,
         f1_max=f1_max(labels, scores) if both else None,
         rows=tuple(rows),
         threshold_statement=runtime.threshold.statement(),
@@ -188,17 +190,17 @@ def _summarise(
 
 
 def render(report: Evaluation) -> Group:
-    """The tables that people read."""
+    """The tables that people read; they fit a terminal of 80 columns."""
     figures = Table(title=f"{Path(report.engine).name} on {report.data}", title_justify="left")
     for title in (
         "image AUROC",
         "pixel AUROC",
-        "AUPRO (FPR <= 0.3)",
+        f"AUPRO@{FPR_LIMIT:g}",
         "F1-max",
         "ms/picture",
         "p99 ms",
     ):
-        figures.add_column(title, justify="right")
+        figures.add_column(title, justify="right", no_wrap=True)
     figures.add_row(
         _rate(report.image_auroc),
         _rate(report.pixel_auroc),
@@ -210,7 +212,7 @@ def render(report: Evaluation) -> Group:
     defects = Table()
     defects.add_column("defect")
     for title in ("pictures", "called anomalous", "image AUROC", "pixel AUROC"):
-        defects.add_column(title, justify="right")
+        defects.add_column(title, justify="right", no_wrap=True)
     for row in report.rows:
         defects.add_row(
             row.name,

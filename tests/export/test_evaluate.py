@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,9 @@ from pyad_edge import DataError, Runtime, read_image
 from pyad_edge.export.evaluate import Evaluation, evaluate, render
 
 
-def printed(report: Evaluation) -> str:
+def printed(report: Evaluation, width: int = 120) -> str:
     text = io.StringIO()
-    Console(width=120, file=text).print(render(report))
+    Console(width=width, file=text).print(render(report))
     return text.getvalue()
 
 
@@ -100,3 +101,20 @@ def test_an_unreadable_test_picture_is_named(tiny: TinyEngine, tmp_path: Path) -
     (good / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(DataError, match=r"broken\.png"):
         evaluate(Runtime(tiny.path), tmp_path)
+
+
+def test_the_tables_fit_80_columns(tiny: TinyEngine) -> None:
+    report = evaluate(Runtime(tiny.path), tiny.data)
+    slow = replace(report, ms_median=12345.6, ms_p99=23456.7, image_auroc=1.0, f1_max=None)
+    lines = printed(slow, width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    for headings in (
+        ("image AUROC", "pixel AUROC", "AUPRO@0.3", "F1-max", "ms/picture", "p99 ms"),
+        ("defect", "pictures", "called anomalous", "image AUROC", "pixel AUROC"),
+    ):
+        wanted = list(headings)
+        assert any([part.strip() for part in line.split("┃")[1:-1]] == wanted for line in lines)
+    values = ("1.0000", "12345.6", "23456.7")
+    assert any(all(value in line for value in values) for line in lines)
+    for row in report.rows:
+        assert any(row.name in line for line in lines)

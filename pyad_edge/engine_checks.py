@@ -18,6 +18,10 @@ from pyad_edge.engine_manifest import Manifest
 
 __all__ = ["METHODS", "MethodChecks", "check_patchcore", "check_patchcore_contents"]
 
+# Every open runs the golden frames: more or larger ones would only delay it.
+MAX_GOLDEN_FRAMES = 16
+MIN_GOLDEN_SIDE, MAX_GOLDEN_SIDE = 8, 1024
+
 # name -> (dtype, shape); a letter that appears twice must mean the same number.
 _PATCHCORE_TENSORS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "bank/features": ("float32", ("M", "D")),
@@ -34,7 +38,7 @@ _PATCHCORE_TENSORS: dict[str, tuple[str, tuple[str | int, ...]]] = {
 def check_patchcore(manifest: Manifest) -> str | None:
     """Tensors, shapes and settings of a PatchCore engine that must agree with each other."""
     sizes, wrong = _match_tensors(manifest, _PATCHCORE_TENSORS)
-    return wrong or _check_sizes(manifest) or _check_head(manifest, sizes)
+    return wrong or _check_sizes(manifest) or _check_head(manifest, sizes) or _check_golden(sizes)
 
 
 def check_patchcore_contents(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> str | None:
@@ -105,8 +109,13 @@ def _check_sizes(manifest: Manifest) -> str | None:
         if not fits:
             return f"its crop {crop} is larger than its resized picture ({resize})"
         agrees = size == crop
+    elif isinstance(resize, int):
+        return (
+            f"its resize ({resize}) sets only the shorter side, and no crop fixes the other, so "
+            "its patches would depend on the frame"
+        )
     else:
-        agrees = min(size) == resize if isinstance(resize, int) else size == resize
+        agrees = size == resize
     if not agrees:
         return f"its network takes {size}, but its preprocessing gives {crop or resize}"
     grid = manifest.network.grid
@@ -131,4 +140,16 @@ def _check_head(manifest: Manifest, sizes: Mapping[str, int]) -> str | None:
         return "its 'average' aggregation has dimensions, which only 'official' takes"
     if aggregation.variant == "official" and (dims[0] is None or dims[1] != sizes["D"]):
         return f"its aggregation gives {dims[1]} dimensions, but its bank has {sizes['D']}"
+    return None
+
+
+def _check_golden(sizes: Mapping[str, int]) -> str | None:
+    G, H, W = sizes["G"], sizes["H"], sizes["W"]
+    if G > MAX_GOLDEN_FRAMES:
+        return f"it holds {G:,} golden frames; at most {MAX_GOLDEN_FRAMES} are allowed"
+    if min(H, W) < MIN_GOLDEN_SIDE or max(H, W) > MAX_GOLDEN_SIDE:
+        return (
+            f"its golden frames have {W:,} x {H:,} pixels; {MIN_GOLDEN_SIDE} to {MAX_GOLDEN_SIDE} "
+            "a side are allowed"
+        )
     return None

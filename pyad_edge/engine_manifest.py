@@ -36,6 +36,7 @@ Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=2000)]
 Side: TypeAlias = Annotated[int, Field(ge=1, le=16384)]
 Size: TypeAlias = tuple[Side, Side]  # (height, width)
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+Dim: TypeAlias = Annotated[int, Field(ge=1, le=16384)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 Scalar: TypeAlias = bool | int | float | str | None
 TensorName: TypeAlias = Annotated[
@@ -85,8 +86,8 @@ class Aggregation(_Model):
     """Arguments of the ``patch_aggregation`` kernel."""
 
     variant: Literal["official", "average"]
-    pre_dim: Count | None
-    target_dim: Count | None
+    pre_dim: Dim | None
+    target_dim: Dim | None
 
 
 class MemoryBankHead(_Model):

@@ -174,6 +174,8 @@ def test_tensor_names_are_no_paths(name: str) -> None:
         ("golden.tolerance", -1.0),
         ("head.neighbors", 0),
         ("head.neighbors", "3"),
+        ("head.aggregation.pre_dim", 16385),
+        ("head.aggregation.target_dim", 2**62),
         ("network.grid", [4]),
         ("preprocessing.std", [0.0, 1.0, 1.0]),
         ("threshold.false_reject", 0.0),
@@ -217,6 +219,15 @@ def test_parts_that_do_not_fit() -> None:
     contradiction({"network": network}, {}, "its network takes")
     preprocessing = DRAFT.preprocessing.model_copy(update={"resize": 16})
     contradiction({"preprocessing": preprocessing}, {}, "crop .* is larger")
+    preprocessing = DRAFT.preprocessing.model_copy(update={"resize": 32, "crop": None})
+    contradiction({"preprocessing": preprocessing}, {}, "sets only the shorter side, and no crop")
+    for count, height, width in ((17, 8, 8), (2, 7, 8), (2, 8, 1025)):
+        golden = {
+            "golden/frames": np.zeros((count, height, width, 3), np.uint8),
+            "golden/scores": np.ones(count, np.float32),
+        }
+        reason = "17 golden frames" if count == 17 else f"{width:,} x {height} pixels; 8 to 1024"
+        contradiction({}, golden, reason)
     training = DRAFT.training.model_copy(update={"calibration_pictures": 8})
     contradiction({"training": training}, {}, "holds 7 calibration scores")
 

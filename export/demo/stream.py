@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ from pyad_edge.overlay import draw_overlay
 from pyad_edge.runtime import Runtime
 from pyad_edge.stream import open_source
 
-__all__ = ["run_demo"]
+__all__ = ["DemoReport", "run_demo"]
 
 TRAIN, GOOD, PER_DEFECT = 120, 60, 10
 CORESET = 0.02
@@ -36,7 +38,27 @@ FALSE_REJECT = 0.05  # what 24 held-out pictures can guarantee
 MARKER = ".pyad-edge-demo"  # the folder is ours to empty
 
 
-def run_demo(folder: Path, *, seed: int, threads: int | None) -> None:
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo measured, and where it left its files.
+
+    Attributes:
+        engine: the engine file.
+        overlays: folder with a picture of every frame.
+        frames: in the stream.
+        image_auroc: over all of them.
+        verdicts: how many frames of each kind (``good`` or a defect) got which verdict (``OK``,
+            ``NG``).
+    """
+
+    engine: Path
+    overlays: Path
+    frames: int
+    image_auroc: float
+    verdicts: Mapping[tuple[str, str], int]
+
+
+def run_demo(folder: Path, *, seed: int, threads: int | None) -> DemoReport:
     """Run the demo and print what it measured.
 
     Args:
@@ -46,6 +68,7 @@ def run_demo(folder: Path, *, seed: int, threads: int | None) -> None:
 
     Raises:
         SettingError: if the folder holds something else.
+        BackendError: if a frame has no verdict.
     """
     if threads is not None:
         set_num_threads(threads)
@@ -73,7 +96,8 @@ def run_demo(folder: Path, *, seed: int, threads: int | None) -> None:
         records = list(inspect_stream(runtime, source))
     streamed = time.perf_counter()
 
-    out.print(_table(frames, records))
+    measured = _measure(engine, overlays, frames, records)
+    out.print(_table(measured))
     _print_latency(records)
     out.print(
         f"pictures {generated - start:.1f} s, fit {fitted - generated:.1f} s, "
@@ -82,6 +106,7 @@ def run_demo(folder: Path, *, seed: int, threads: int | None) -> None:
     )
     _save_overlays(runtime, frames, overlays)
     out.print(f"engine   {escape(str(engine))}\noverlays {escape(str(overlays))}", highlight=False)
+    return measured
 
 
 def _prepare(folder: Path) -> None:
@@ -111,24 +136,37 @@ def _as_stream(data: Path, stream: Path, seed: int) -> list[Sample]:
     return [samples[index] for index in order]
 
 
-def _table(frames: Sequence[Sample], records: Sequence[dict[str, Any]]) -> Table:
-    """Verdicts by what the frames really show, AUROC over all of them in the title."""
+def _measure(
+    engine: Path, overlays: Path, frames: Sequence[Sample], records: Sequence[dict[str, Any]]
+) -> DemoReport:
+    """Verdicts by what the frames really show, AUROC over all of them."""
     faults = [record for record in records if record["verdict"] == "FAULT"]
     if faults:
         raise BackendError(f"[demo] {len(faults)} frames have no verdict: {faults[0]['error']}")
-    scores = [record["score"] for record in records]
-    auroc = image_auroc([frame.is_anomalous for frame in frames], scores)
-    table = Table(title=f"image AUROC {auroc:.4f} over {len(frames)} frames", title_justify="left")
+    seen = Counter(
+        (frame.defect, str(record["verdict"]))
+        for frame, record in zip(frames, records, strict=True)
+    )
+    return DemoReport(
+        engine=engine,
+        overlays=overlays,
+        frames=len(frames),
+        image_auroc=image_auroc(
+            [frame.is_anomalous for frame in frames], [record["score"] for record in records]
+        ),
+        verdicts=MappingProxyType(seen),
+    )
+
+
+def _table(report: DemoReport) -> Table:
+    title = f"image AUROC {report.image_auroc:.4f} over {report.frames} frames"
+    table = Table(title=title, title_justify="left")
     for heading in ("frame shows", "frames", "OK", "NG"):
         table.add_column(heading, justify="left" if heading == "frame shows" else "right")
-    seen = Counter(
-        (frame.defect, record["verdict"]) for frame, record in zip(frames, records, strict=True)
-    )
-    for defect in sorted(
-        {frame.defect for frame in frames}, key=lambda name: (name != "good", name)
-    ):
-        ok, ng = seen[defect, "OK"], seen[defect, "NG"]
-        table.add_row(defect.replace("_", " "), str(ok + ng), str(ok), str(ng))
+    kinds = {kind for kind, _ in report.verdicts}
+    for kind in sorted(kinds, key=lambda name: (name != "good", name)):
+        ok, ng = (report.verdicts.get((kind, verdict), 0) for verdict in ("OK", "NG"))
+        table.add_row(kind.replace("_", " "), str(ok + ng), str(ok), str(ng))
     return table
 
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pyad_edge.console import EXIT_CODES, EXIT_FAULTS, err, out, print_json, run_app
-from pyad_edge.doctor import examine
+from pyad_edge.doctor import Finding, examine
 from pyad_edge.engine import describe, read_engine
 from pyad_edge.errors import PyadError, SettingError
 from pyad_edge.loop import inspect_stream, prepare_folder
@@ -181,7 +181,13 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     findings = examine()
     if as_json:
         print_json([vars(finding) for finding in findings])
-        return
+    else:
+        _print_findings(findings)
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(PyadError.exit_code)
+
+
+def _print_findings(findings: list[Finding]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(style="bold", no_wrap=True)
@@ -195,8 +201,6 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
     for finding in findings:
         table.add_row(marks[finding.state], finding.name, escape(finding.detail))
     out.print(table, highlight=False)
-    if any(finding.state == "broken" for finding in findings):
-        raise typer.Exit(PyadError.exit_code)
 
 
 def open_runtime(

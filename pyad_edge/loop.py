@@ -113,7 +113,9 @@ def _save_overlay(folder: Path, frame: Frame, result: Result) -> dict[str, str]:
 def _sentence(what: str, error: Exception) -> str:
     if isinstance(error, (PyadError, ValueError)) and str(error):
         return str(error)
-    return f"[{what}] {type(error).__name__}: {error}"
+    if isinstance(error, MemoryError):
+        return f"[{what}] the memory of this machine is used up. Close other programs."
+    return f"[{what}] unexpected {type(error).__name__}: {str(error) or 'no reason given'}"
 
 
 def _disk_error(path: Path, folder: Path, error: OSError) -> DataError | ResourceError:

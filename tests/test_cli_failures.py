@@ -43,7 +43,9 @@ def test_an_unknown_cpu_level_is_a_setting(tiny: TinyEngine) -> None:
 
 
 def test_doctor_finds_an_unknown_cpu_level() -> None:
-    found = {f["name"]: f for f in json.loads(with_level("sse9", "doctor", "--json").stdout)}
+    done = with_level("sse9", "doctor", "--json")
+    assert done.returncode == with_level("sse9", "doctor").returncode == 1
+    found = {f["name"]: f for f in json.loads(done.stdout)}
     for name in ("cpu kernels", "self-test"):
         assert found[name]["state"] == "broken"
         assert "unset PYAD_CPU_LEVEL" in found[name]["detail"]

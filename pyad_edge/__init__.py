@@ -3,7 +3,8 @@
     runtime = pyad_edge.Runtime("part.pyad")
     result = runtime.infer(frame)
 
-A frame is a uint8 array, (H, W, 3) RGB or (H, W) mono; a result has a score, a verdict and a map.
+A frame is a uint8 array, (H, W, 3) RGB, or (H, W) or (H, W, 1) mono; a result has a score, a
+verdict and a map.
 """
 
 from importlib.metadata import version

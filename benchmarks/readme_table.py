@@ -54,7 +54,9 @@ def table() -> str:
         "",
         f"Whole pictures at 256 px, {ours['fitted_on']} good tiles in the bank (1 % coreset), "
         f"{ours['calibrated_on']} held out; the split keeps near-duplicates on one side and is "
-        "harder than the papers'. "
+        "harder than the papers'. The two backbones' image AUROC lie within what another seed "
+        "gives; on the smallest defects ResNet-18 is the better one "
+        "([by defect](export/distill.md)). "
         f"Selecting {fit['picks']:,} of {fit['points'][0]:,} patches takes 1/{fit['ratio']:.0f} of "
         "the plain one-pass-per-pick loop's time in the same run (the whole fit, with the "
         f"backbone's time on both sides, 1/{fit['ratio_whole_fit']:.1f}), and gives the plain "

@@ -32,9 +32,9 @@ from pyad_edge.stream import open_source
 
 __all__ = ["DemoReport", "run_demo"]
 
-TRAIN, GOOD, PER_DEFECT = 120, 60, 10
+TRAIN, GOOD, PER_DEFECT = 160, 60, 10
 CORESET = 0.02
-FALSE_REJECT = 0.05  # what 24 held-out pictures can guarantee
+FALSE_REJECT = 0.05  # what 32 held-out pictures can guarantee
 MARKER = ".pyad-edge-demo"  # the folder is ours to empty
 
 

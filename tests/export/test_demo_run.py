@@ -55,7 +55,7 @@ def test_the_demo_finds_the_defects(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     # The figures are those of the files it left.
     runtime = Runtime(report.engine)
-    assert runtime.threshold.normal_pictures == 24
+    assert runtime.threshold.normal_pictures == 32
     shown = sorted((folder / "part" / "test").rglob("*.png"))
     scores = [runtime.infer(read_image(path)).score for path in shown]
     again = image_auroc([path.parent.name != "good" for path in shown], scores)

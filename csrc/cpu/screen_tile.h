@@ -1,6 +1,6 @@
 // The tile and the canonical distance, written once over a vector type V and compiled for each
-// instruction set by screen_<level>.cpp. No standard header may be used here: an inline function
-// compiled with AVX-512 could be the copy that the linker keeps for everybody.
+// instruction set by screen_<level>.cpp. No inline function of another header may be called here:
+// compiled with AVX-512, it could be the copy that the linker keeps for everybody.
 #pragma once
 
 #include "screen.h"

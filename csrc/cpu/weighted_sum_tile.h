@@ -1,6 +1,6 @@
 // The inner loops, written once over W floats and compiled for each instruction set by
-// weighted_sum_<level>.cpp. No inline function of another header may be called here: one compiled with
-// AVX-512 could be the copy that the linker keeps for everybody.
+// weighted_sum_<level>.cpp. No inline function of another header may be called here: one compiled
+// with AVX-512 could be the copy that the linker keeps for everybody.
 #pragma once
 
 #include "weighted_sum.h"

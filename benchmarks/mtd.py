@@ -25,7 +25,6 @@ from pyad_edge.export.onnx import export_backbone
 from pyad_edge.export.progress import progress_bar
 from pyad_edge.export.train import train_patchcore
 
-
 SEEDS = (0, 1, 2)  # of the hold-out, the projection and the coreset's start; 0 is the default
 
 

@@ -1,8 +1,6 @@
-#include <cuda_runtime.h>
-
 #include <memory>
-#include <stdexcept>
 
+#include "check.h"
 #include "pyad/cuda/nearest_neighbors.h"
 
 namespace pyad::cuda {
@@ -10,11 +8,7 @@ namespace {
 
 constexpr int kThreads = 128;
 
-void check(cudaError_t status, const char* what) {
-    if (status == cudaSuccess) return;
-    throw std::runtime_error(std::string("[nearest_neighbors] ") + what +
-                             " failed on the CUDA device: " + cudaGetErrorString(status) + ".");
-}
+void check(cudaError_t status, const char* what) { cuda::check("nearest_neighbors", what, status); }
 
 __device__ float canonical(const float* a, const float* b, int64_t D) {
     float lanes[16];
@@ -85,17 +79,6 @@ std::unique_ptr<T, Free<T>> allocate(int64_t n) {
 }
 
 }  // namespace
-
-int device_count() {
-    int count = 0;
-    const cudaError_t status = cudaGetDeviceCount(&count);
-    if (status == cudaErrorNoDevice || status == cudaErrorInsufficientDriver) {
-        cudaGetLastError();  // clears the sticky error
-        return 0;
-    }
-    check(status, "counting devices");
-    return count;
-}
 
 void nearest_neighbors(const float* queries, int64_t Q, const float* bank, int64_t M, int64_t D,
                        float* distances, int64_t* indices) {

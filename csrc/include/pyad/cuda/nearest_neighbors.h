@@ -6,13 +6,8 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 namespace pyad::cuda {
-
-// Devices that can be used; 0 where there is no driver or no device. Throws std::runtime_error on
-// any other failure.
-int device_count();
 
 // Host arrays in, host arrays out: queries (Q, D), bank (M, D), distances (Q), indices (Q).
 // Throws std::runtime_error if the device fails.

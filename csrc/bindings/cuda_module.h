@@ -1,0 +1,20 @@
+// What every CUDA binding needs. Device arrays and streams come as integers: pyad_edge/ops/cuda
+// checks shapes, types and the device, and hands over the address.
+#pragma once
+
+#include "arrays.h"
+
+namespace pyad::bindings {
+
+using Address = std::uintptr_t;
+
+template <typename T>
+T* pointer(Address address) {
+    return reinterpret_cast<T*>(address);
+}
+
+void register_cuda_device(py::module_& m);
+void register_cuda_dlpack(py::module_& m);
+void register_cuda_nearest_neighbors(py::module_& m);
+
+}  // namespace pyad::bindings

@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP := -m pip --disable-pip-version-check
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(shell find csrc pyad_edge export -type f ! -name '*.pyc')
 
-.PHONY: demo test clean
+.PHONY: demo test native asan tsan neon clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/pyad-edge demo --out demo-out
@@ -24,6 +24,27 @@ test: .venv-test/installed
 	$(PYTHON) -m venv .venv-test
 	.venv-test/bin/python $(PIP) install --quiet --editable '.[train,dev]'
 	touch $@
+
+# The C++ tests (tests/native) need no Python: only cmake and a compiler. `only=` names files to build.
+native asan tsan neon: generator := $(if $(shell command -v ninja),-G Ninja)
+asan: options := -DPYAD_SANITIZE=address,undefined,float-cast-overflow
+tsan: options := -DPYAD_SANITIZE=thread
+neon: options := -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake
+# ThreadSanitizer cannot map its shadow where addresses are randomised too widely.
+tsan: runner := $(shell setarch -R true 2>/dev/null && echo setarch -R)
+neon: runner = PYAD_EMULATED=1 $(or $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static),no-qemu)
+
+neon: cross-tools
+.PHONY: cross-tools
+cross-tools:
+	@command -v aarch64-linux-gnu-g++ >/dev/null && { command -v qemu-aarch64 || command -v qemu-aarch64-static; } >/dev/null \
+	|| { echo "make neon needs Debian's aarch64 compiler and qemu: apt-get install g++-aarch64-linux-gnu qemu-user"; exit 1; }
+
+native asan tsan neon:
+	@mkdir -p build
+	cmake -S . -B build/$@ $(generator) -DPYAD_PYTHON=OFF -DPYAD_NATIVE_TESTS=ON -DPYAD_NATIVE_ONLY="$(only)" $(options) >build/$@.log 2>&1 || { cat build/$@.log; exit 1; }
+	cmake --build build/$@ --parallel
+	$(runner) build/$@/native_tests $(tests)
 
 clean:
 	rm -rf .venv-demo .venv-test demo-out build

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "ieee_arithmetic.h"
 #include "pyad/parallel.h"
 #include "weighted_sum.h"
 
@@ -38,6 +39,7 @@ float maximum(const float* __restrict row, int64_t n) {
 
 void anomaly_map(const float* scores, int64_t N, const Banded& rows, const Banded& columns,
                  float* wide, float* maps, float* maxima) {
+    const IeeeArithmetic arithmetic;  // maxima may be subnormal
     const int64_t h = rows.columns, w = columns.columns, H = rows.rows, W = columns.rows;
     parallel_for(N * h, 1 + 32768 / (W * columns.taps), [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) widen(scores + i * w, columns, wide + i * W);

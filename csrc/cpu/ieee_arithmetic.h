@@ -3,6 +3,8 @@
 
 #if defined(__SSE2__)
 #include <xmmintrin.h>
+#elif defined(__aarch64__)
+#include <cstdint>
 #endif
 
 namespace pyad {
@@ -14,6 +16,12 @@ class IeeeArithmetic {
 #if defined(__SSE2__)
     IeeeArithmetic() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ & ~kFlush); }
     ~IeeeArithmetic() { _mm_setcsr(saved_); }
+#elif defined(__aarch64__)
+    IeeeArithmetic() {
+        __asm__ volatile("mrs %0, fpcr" : "=r"(saved_));
+        write(saved_ & ~kFlush);
+    }
+    ~IeeeArithmetic() { write(saved_); }
 #else
     IeeeArithmetic() {}
     ~IeeeArithmetic() {}
@@ -25,6 +33,11 @@ class IeeeArithmetic {
 #if defined(__SSE2__)
     static constexpr unsigned kFlush = 0x8040;  // flush to zero, denormals are zero
     unsigned saved_;
+#elif defined(__aarch64__)
+    // "memory": no load, store or call may move across; what computes with them stays inside.
+    static void write(uint64_t fpcr) { __asm__ volatile("msr fpcr, %0" : : "r"(fpcr) : "memory"); }
+    static constexpr uint64_t kFlush = uint64_t{1} << 24;  // FZ
+    uint64_t saved_;
 #endif
 };
 

@@ -4,6 +4,11 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#if defined(PYAD_ARM_LEVELS) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace pyad {
 namespace {
 
@@ -24,6 +29,10 @@ Level parse(const std::string& name, const char* source) {
 
 const char* level_name(Level level) {
     switch (level) {
+        case Level::neondot:
+            return "neondot";
+        case Level::neon:
+            return "neon";
         case Level::avx512vnni:
             return "avx512vnni";
         case Level::avx512:
@@ -47,6 +56,15 @@ std::vector<Level> available_levels() {
             if (__builtin_cpu_supports("avx512vnni")) levels.push_back(Level::avx512vnni);
         }
     }
+#endif
+#ifdef PYAD_ARM_LEVELS
+    levels.push_back(Level::neon);  // part of every 64-bit Arm
+#ifdef __linux__
+    const bool dot_products = getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+#else
+    const bool dot_products = true;  // every Apple processor that runs macOS has them
+#endif
+    if (dot_products) levels.push_back(Level::neondot);
 #endif
     return levels;
 }

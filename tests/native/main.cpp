@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "check.h"
+#include "pyad/level.h"
 
 namespace check {
 namespace {
@@ -74,6 +75,12 @@ int main(int argc, char** argv) {
     using namespace check;
     const bool list = argc == 2 && std::string(argv[1]) == "--list";
     int ran = 0, failed = 0;
+    if (!list) {
+        std::string levels;
+        for (const pyad::Level level : pyad::available_levels())
+            levels += std::string(" ") + pyad::level_name(level);
+        std::printf("CPU levels:%s\n", levels.c_str());
+    }
     for (const Test& test : tests()) {
         const std::string full = stem(test.file) + "." + test.name;
         bool wanted = argc == 1 || list;

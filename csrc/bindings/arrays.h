@@ -16,6 +16,7 @@ template <typename T>
 using Array = py::array_t<T, py::array::c_style>;
 
 void register_threads(py::module_& m);
+void register_ceiling(py::module_& m);
 void register_banded(py::module_& m);
 void register_nearest_neighbors(py::module_& m);
 void register_greedy_coreset(py::module_& m);

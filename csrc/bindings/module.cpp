@@ -5,6 +5,7 @@ PYBIND11_MODULE(_native, m) {
     m.doc() = "CPU kernels of pyad_edge; call them through pyad_edge.ops.";
     using namespace pyad::bindings;
     register_threads(m);
+    register_ceiling(m);
     register_banded(m);
     register_nearest_neighbors(m);
     register_greedy_coreset(m);

@@ -18,7 +18,21 @@ from numpy.typing import NDArray
 from pyad_edge import ops
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PACKAGES = ("pyad_edge", "numpy", "onnxruntime", "torch", "timm", "faiss-cpu")
+PACKAGES = (
+    "pyad_edge",
+    "numpy",
+    "onnxruntime",
+    "torch",
+    "torchvision",
+    "timm",
+    "scipy",
+    "opencv-python-headless",
+    "pillow",
+    "faiss-cpu",
+    "faiss-gpu-cu12",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+)
 
 
 def shared(*parts: str) -> Path:
@@ -90,7 +104,7 @@ def write_result(name: str, content: dict[str, Any], *, threads: int, out: Path 
     record = {
         "benchmark": name,
         "command": command,
-        "commit": _commit(),
+        "commit": commit(),
         "machine": about,
         "load": load(),
         **content,
@@ -101,7 +115,8 @@ def write_result(name: str, content: dict[str, Any], *, threads: int, out: Path 
     return out
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Abbreviated hash of the checkout, ``-dirty`` where files differ from it."""
     found = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],
         cwd=Path(__file__).parent,

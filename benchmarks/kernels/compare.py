@@ -1,19 +1,33 @@
-"""Times a kernel beside its peers: interleaved, after checking that all of them are right."""
+"""Times a kernel beside its peers: interleaved, after checking that all of them are right.
+
+A kernel's file has a ``main()`` that makes a :class:`Benchmark`, gives it cases and calls
+``finish()``. Run alone, the file reads its own command line; ``benchmarks/run.py`` opens one
+:class:`Session` for all files and calls their ``main()`` one after another.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
-import time
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from ceilings import Ceilings
+from features import Features, NoFeatures, features
+from report import commit, load, machine
+from timing import interleaved, interval
+
 from pyad_edge import ops
+
+Contender = tuple[str, Callable[[], Any], float]
 
 
 @dataclass(frozen=True)
@@ -21,13 +35,20 @@ class Row:
     """One contender of one case.
 
     Attributes:
+        kernel: whose benchmark this is.
         ms: median over the rounds.
         p90: 90th percentile of the rounds, ms.
         ratio: median over the rounds of its time divided by ours in the same round.
         low, high: 95 % bootstrap interval of that ratio.
         error: largest absolute difference from the reference.
+        rounds: how many were timed.
+        giga: 10^9 operations or bytes a second, of the work that the case states; none: not stated.
+        unit: ``GFLOP/s``, ``GOP/s`` (integers) or ``GB/s``.
+        ceiling: what limits it; see ceilings.py.
+        fraction: of that ceiling, measured in the same run.
     """
 
+    kernel: str
     case: str
     name: str
     ms: float
@@ -36,36 +57,129 @@ class Row:
     low: float
     high: float
     error: float
+    rounds: int
+    giga: float | None = None
+    unit: str | None = None
+    ceiling: str | None = None
+    fraction: float | None = None
+
+
+class Session:
+    """Options, machine and results of one run, of one kernel's file or of all.
+
+    Attributes:
+        options: the command line.
+        rows: one per contender and case.
+        notes: figures that are no times, by case.
+        skipped: case or peer: why it took no part.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.rows: list[Row] = []
+        self.notes: dict[str, dict[str, Any]] = {}
+        self.skipped: dict[str, str] = {}
+        ops.set_num_threads(options.threads)
+        self.machine = {**machine(options.threads), "rounds": options.rounds}
+        self.ceilings = Ceilings()
+        versions = self.machine.pop("versions")
+        print(", ".join(f"{key} {value}" for key, value in self.machine.items()))
+        print(", ".join(f"{key} {value}" for key, value in versions.items()), flush=True)
+        self.machine["versions"] = versions
+        self._features: Features | None = None
+
+    def skip(self, what: str, why: str) -> None:
+        """Say that something took no part."""
+        self.skipped[what] = why
+        print(f"{what}: skipped, {why}", flush=True)
+
+    def features(self) -> Features:
+        """Real features, loaded once.
+
+        Raises:
+            NoFeatures: where there are none here.
+        """
+        if self._features is None:
+            self._features = features(self.options.features)
+        return self._features
+
+    def write(self, path: Path) -> None:
+        """Write everything as JSON."""
+        content = {
+            "benchmark": "kernels",
+            "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+            "commit": commit(),
+            "machine": self.machine,
+            "load": load(),
+            "ceilings": self.ceilings.found,
+            "skipped": self.skipped,
+            "notes": self.notes,
+            "rows": [asdict(row) for row in self.rows],
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n")
+        print(f"wrote {path.name}")
+
+
+_shared: Session | None = None
+
+
+@contextmanager
+def shared_session(session: Session) -> Iterator[Session]:
+    """Within this block, every Benchmark belongs to ``session``."""
+    global _shared
+    _shared = session
+    try:
+        yield session
+    finally:
+        _shared = None
+
+
+def parser(title: str) -> argparse.ArgumentParser:
+    """The options that all benchmarks of kernels have."""
+    made = argparse.ArgumentParser(
+        description=title, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--threads", type=int, default=ops.num_threads(), help="of every contender (usable cores)"
+    )
+    made.add_argument("--rounds", type=int, default=40, help="turns of each contender, at most")
+    made.add_argument("--seconds", type=float, default=20, help="of a case; 3 rounds at least")
+    made.add_argument("--json", type=Path, help="write the results to this file")
+    made.add_argument("--features", type=Path, help="real features, made by features.py --out")
+    made.add_argument("--full", action="store_true", help="slow peers run to the end")
+    return made
 
 
 class Benchmark:
-    """Command line, machine line, table and JSON of one kernel's benchmark."""
+    """The cases of one kernel.
 
-    def __init__(self, title: str) -> None:
-        parser = argparse.ArgumentParser(description=title)
-        parser.add_argument("--threads", type=int, default=1, help="threads of every contender")
-        parser.add_argument("--rounds", type=int, default=40)
-        parser.add_argument("--json", type=Path, help="write the rows to this file")
-        self.options = parser.parse_args()
-        self.rows: list[Row] = []
-        ops.set_num_threads(self.options.threads)
-        self.machine = {
-            "processor": _processor(),
-            "level": ops.cpu_level(),
-            "threads": self.options.threads,
-            "rounds": self.options.rounds,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-        }
-        print(title)
-        print(", ".join(f"{key} {value}" for key, value in self.machine.items()))
-        print(f"{'case':<34}{'contender':<32}{'ms':>9}{'p90':>9}  ratio [95 %]{'':<14}error")
+    Args:
+        title: ``<kernel>: <what it does>``.
+        wait: returns when the device has finished; none for the CPU.
+    """
+
+    def __init__(self, title: str, *, wait: Callable[[], None] | None = None) -> None:
+        self.session = _shared or Session(parser(title).parse_args())
+        self.options = self.session.options
+        self.kernel = title.split(":", 1)[0].strip()
+        self._wait = wait
+        print(f"\n{title}")
+        print(
+            f"{'case':<36}{'contender':<34}{'ms':>10}{'p90':>10}  ratio [95 %]{'':<14}"
+            f"{'error':<9}{'rate':>16}  of ceiling"
+        )
 
     def case(
         self,
         name: str,
         expected: np.ndarray,
-        contenders: Sequence[tuple[str, Callable[[], Any], float]],
+        contenders: Sequence[Contender],
+        *,
+        flop: float | None = None,
+        moved: float | None = None,
+        ceiling: str | Mapping[str, str] | None = None,
+        scale: Mapping[str, float] | None = None,
     ) -> None:
         """Check and time one case.
 
@@ -73,10 +187,17 @@ class Benchmark:
             name: printed in the table.
             expected: the reference's result.
             contenders: (name, function, largest allowed error), ours first.
+            flop: operations of the plain algorithm, a multiply-add counted as two.
+            moved: bytes that must be read and written at least. State ``flop`` or ``moved``,
+                whichever limits the kernel.
+            ceiling: what limits it (ceilings.py), for all contenders or by their names. Default:
+                ``fma`` of the level in use for ``flop``, ``copy`` for ``moved``.
+            scale: by name: a contender that does only 1 / scale of the work, because all of it
+                would take minutes; its time is multiplied, and its name must say so.
         """
-        right: list[tuple[str, Callable[[], Any], float]] = []
+        right: list[Contender] = []
         for contender, run, tolerance in contenders:
-            error = float(np.abs(np.asarray(run(), np.float64) - expected).max())
+            error = _error(run(), expected)
             if error <= tolerance:
                 right.append((contender, run, error))
                 continue
@@ -85,62 +206,94 @@ class Benchmark:
                     f"{name}: error {error:.3g} of {contender} is above {tolerance:.3g}; a wrong "
                     "kernel is not timed."
                 )
-            print(f"{name:<34}{contender:<32}not timed: error {error:.3g} > {tolerance:.3g}")
-        times = _interleaved([run for _, run, _ in right], self.options.rounds)
+            self.session.skip(
+                f"{self.kernel}, {name}, {contender}",
+                f"not timed: error {error:.3g} > {tolerance:.3g}",
+            )
+        times = interleaved(
+            [run for _, run, _ in right],
+            rounds=self.options.rounds,
+            seconds=self.options.seconds,
+            wait=self._wait,
+        )
+        times *= [(scale or {}).get(contender, 1.0) for contender, _, _ in right]
         ratios = times / times[:, :1]
         for index, (contender, _, error) in enumerate(right):
-            low, high = _interval(ratios[:, index])
+            low, high = interval(ratios[:, index])
+            ms = float(np.median(times[:, index]))
             row = Row(
+                self.kernel,
                 name,
                 contender,
-                float(np.median(times[:, index])),
+                ms,
                 float(np.percentile(times[:, index], 90)),
                 float(np.median(ratios[:, index])),
                 low,
                 high,
                 error,
+                len(times),
+                *self._rate(contender, ms, flop, moved, ceiling),
             )
-            self.rows.append(row)
-            interval = f"[{row.low:.2f}, {row.high:.2f}]"
-            print(
-                f"{name:<34}{contender:<32}{row.ms:>9.3f}{row.p90:>9.3f}  "
-                f"{row.ratio:>6.2f} {interval:<18}{row.error:.1e}"
-            )
+            self.session.rows.append(row)
+            print(_line(row), flush=True)
+
+    def note(self, case: str, **figures: Any) -> None:
+        """Print and keep figures that are no times, as the candidates of a screen."""
+        self.session.notes.setdefault(f"{self.kernel}, {case}", {}).update(figures)
+        print(f"{case}: " + ", ".join(f"{k} {v}" for k, v in figures.items()), flush=True)
+
+    def skip(self, what: str, why: str) -> None:
+        """Say that a case or a peer took no part."""
+        self.session.skip(f"{self.kernel}, {what}", why)
+
+    def features(self) -> Features | None:
+        """Real features; None, said and kept, where there are none."""
+        try:
+            return self.session.features()
+        except NoFeatures as reason:
+            self.skip("real features", str(reason))
+            return None
 
     def finish(self) -> None:
-        """Write the JSON file, if one was asked for."""
-        if self.options.json is not None:
-            content = {"machine": self.machine, "rows": [asdict(row) for row in self.rows]}
-            self.options.json.write_text(json.dumps(content, indent=1) + "\n")
+        """Write the JSON file, if this file runs alone and one was asked for."""
+        if _shared is None and self.options.json is not None:
+            self.session.write(self.options.json)
+
+    def _rate(
+        self,
+        contender: str,
+        ms: float,
+        flop: float | None,
+        moved: float | None,
+        ceiling: str | Mapping[str, str] | None,
+    ) -> tuple[float | None, str | None, str | None, float | None]:
+        if flop is None and moved is None:
+            return None, None, None, None
+        work, default = (flop, "fma") if flop is not None else (moved, "copy")
+        assert work is not None
+        named = ceiling if isinstance(ceiling, str) else (ceiling or {}).get(contender, default)
+        giga = work / ms / 1e6
+        peak = self.session.ceilings.of(named, moved) if self._wait is None else None
+        unit = "GB/s" if flop is None else "GOP/s" if "int8" in named else "GFLOP/s"
+        if peak is None:
+            return giga, unit, None, None
+        return giga, unit, named, giga / peak
 
 
-def _interleaved(runs: Sequence[Callable[[], Any]], rounds: int) -> np.ndarray:
-    """(rounds, contenders) milliseconds per call, A B A B."""
-    repeats = []
-    for run in runs:  # warm up, and enough calls a round for the clock
-        start = time.perf_counter()
-        run()
-        repeats.append(max(1, int(0.005 / (time.perf_counter() - start))))
-    times = np.zeros((rounds, len(runs)))
-    for i in range(rounds):
-        for j, (run, count) in enumerate(zip(runs, repeats, strict=True)):
-            start = time.perf_counter()
-            for _ in range(count):
-                run()
-            times[i, j] = (time.perf_counter() - start) / count * 1e3
-    return times
+def _error(result: Any, expected: np.ndarray) -> float:
+    for name in ("cpu", "get"):  # device arrays of torch and CuPy
+        result = getattr(result, name)() if hasattr(result, name) else result
+    return float(np.abs(np.asarray(result, np.float64) - expected).max())
 
 
-def _interval(ratios: np.ndarray) -> tuple[float, float]:
-    draws = np.random.default_rng(0).choice(ratios, (2000, len(ratios)))
-    low, high = np.percentile(np.median(draws, axis=1), (2.5, 97.5))
-    return float(low), float(high)
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+def _line(row: Row) -> str:
+    interval = f"[{row.low:.2f}, {row.high:.2f}]"
+    text = (
+        f"{row.case:<36}{row.name:<34}{row.ms:>10.3f}{row.p90:>10.3f}  "
+        f"{row.ratio:>6.2f} {interval:<18}{row.error:<9.1e}"
+    )
+    if row.giga is not None:
+        text += f"{row.giga:>8.1f} {row.unit:<7}"
+    if row.fraction is not None:
+        text += f"  {row.fraction:.0%} of {row.ceiling}"
+    return text

@@ -1,83 +1,169 @@
-"""greedy_coreset at every CPU level beside the loop of public code: one pass per pick, in torch.
+"""greedy_coreset at every CPU level beside the two public algorithms, in torch.
 
-python benchmarks/kernels/greedy_coreset.py --rounds 10
+    python benchmarks/kernels/greedy_coreset.py
 
-All picks of ours must be those of the reference. The peer's first hundred must be; later ones part
-by its rounding. ``benchmarks/fit_time.py`` does the same on real features, at full size.
+160,000 patches of real pictures, projected to 128 dims; 1 % and 10 % of them. The peers' loops are
+written from their published algorithms: anomalib's k-center (a pairwise distance of all points to
+one, each pick) and the sampler of the official PatchCore (matrix products with all norms computed
+anew, each pick). Both cost the same for every pick, so they are timed at fewer picks and
+multiplied, and their names say so; ``--full`` lets them run to the end at 1 %. A third peer is the
+loop as one would write it with care: norms kept, one matrix-vector product, in place.
+
+All picks of ours must be those of the reference. A peer's first picks must be; later ones part by
+its rounding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
-from compare import Benchmark
+from ceilings import float_peak
+from compare import Benchmark, Contender
 from numpy.typing import NDArray
 
 from pyad_edge import ops
 from pyad_edge.reference.greedy_coreset import greedy_coreset as reference
 
 Array = NDArray[np.float32]
+Picks = NDArray[np.int64]
 
 P = 128
-CASES = [(16_384, 164), (65_536, 655)]
-CHECKED = 100
+CHECKED = 16  # picks of a peer that are compared, and picks that it is timed with
 
 
-def points_of(rng: np.random.Generator, N: int) -> Array:
-    """Projected features: a few underlying directions and noise."""
+def generated_points(rng: np.random.Generator, N: int) -> Array:
+    """Like projected features: a few underlying directions and noise."""
     directions = rng.standard_normal((16, P))
     values = rng.standard_normal((N, 16)) @ directions + rng.standard_normal((N, P))
     return values.astype(np.float32)
 
 
-def with_torch(
-    points: torch.Tensor, norms: torch.Tensor, start: torch.Tensor, count: int
-) -> NDArray[np.int64]:
-    nearest = start.clone()
-    distances = torch.empty_like(nearest)
-    picks = np.empty(count, np.int64)
+def anomalib_loop(points: torch.Tensor, start: torch.Tensor, count: int) -> Picks:
+    """k-center as anomalib does it: one pairwise distance of all points to the last pick."""
+    nearest = start.sqrt()[:, None]
+    picks = []
     with torch.inference_mode():
-        for pick in range(count):
-            row = int(nearest.argmax())
-            picks[pick] = row
-            torch.addmv(norms, points, points[row], alpha=-2.0, out=distances)
-            distances += norms[row]
+        for _ in range(count):
+            pick = int(torch.argmax(nearest))
+            picks.append(pick)
+            distances = torch.nn.functional.pairwise_distance(points, points[pick : pick + 1])
+            nearest = torch.minimum(nearest, distances[:, None])
+            nearest[pick] = 0.0
+    return np.array(picks)
+
+
+def official_loop(points: torch.Tensor, start: torch.Tensor, count: int) -> Picks:
+    """The official PatchCore's sampler: products, and the norms of all points, for every pick."""
+
+    def distances_to(row: torch.Tensor) -> torch.Tensor:
+        squares = torch.bmm(points[:, None, :], points[:, :, None]).reshape(-1, 1)
+        square = torch.bmm(row[:, None, :], row[:, :, None]).reshape(1, -1)
+        return (squares + square - 2.0 * points.mm(row.T)).clamp(min=0.0).sqrt()
+
+    nearest = start.sqrt()[:, None]
+    picks = []
+    with torch.inference_mode():
+        for _ in range(count):
+            pick = int(torch.argmax(nearest))
+            picks.append(pick)
+            candidates = torch.cat((nearest, distances_to(points[pick : pick + 1])), dim=1)
+            nearest = candidates.min(dim=1).values[:, None]
+    return np.array(picks)
+
+
+def careful_loop(points: torch.Tensor, start: torch.Tensor, count: int) -> Picks:
+    """Norms kept, one matrix-vector product for each pick, everything in place."""
+    norms = (points * points).sum(dim=1)
+    nearest, distances = start.clone(), torch.empty_like(start)
+    picks = []
+    with torch.inference_mode():
+        for _ in range(count):
+            pick = int(nearest.argmax())
+            picks.append(pick)
+            torch.addmv(norms, points, points[pick], alpha=-2.0, out=distances)
+            distances += norms[pick]
             torch.minimum(nearest, distances, out=nearest)
-            nearest[row] = -torch.inf
-    return picks[:CHECKED]
+            nearest[pick] = -torch.inf
+    return np.array(picks)
 
 
-def with_pyad_edge(level: str, points: Array, start: Array, count: int) -> NDArray[np.int64]:
+def peers(
+    points: torch.Tensor, start: torch.Tensor, count: int
+) -> list[tuple[str, Callable[[], Picks]]]:
+    """All of them, for so many picks."""
+    loops = {
+        "anomalib's k-center": anomalib_loop,
+        "official sampler": official_loop,
+        "one product per pick": careful_loop,
+    }
+    return [(name, partial(loop, points, start, count)) for name, loop in loops.items()]
+
+
+def first_picks(run: Callable[[], Picks]) -> Picks:
+    return run()[:CHECKED]
+
+
+def with_pyad_edge(level: str, points: Array, start: Array, count: int) -> Picks:
     ops.set_cpu_level(level)
-    return ops.greedy_coreset(points, count=count, initial=start)[:CHECKED]
+    return ops.greedy_coreset(points, count=count, initial=start)
+
+
+def case(benchmark: Benchmark, name: str, points: Array, count: int, *, known: Picks) -> None:
+    """One case.
+
+    Args:
+        known: the reference's picks, as many as it made: all, or the first of them.
+    """
+    fastest = ops.cpu_level()
+    start = ops.start_distances(points, seed=0)
+    N = len(points)
+    levels = sorted(ops.available_cpu_levels(), key=lambda level: level != fastest)
+    contenders: list[Contender] = []
+    ceilings, scale = {}, {}
+    found = [with_pyad_edge(level, points, start, count) for level in levels]
+    for level, picks in zip(levels, found, strict=True):
+        if not np.array_equal(picks, found[0]) or not np.array_equal(picks[: len(known)], known):
+            raise SystemExit(f"{name}: {level} picks other rows; a wrong kernel is not timed.")
+        run = partial(with_pyad_edge, level, points, start, count)
+        contenders.append((f"pyad_edge, {level}", partial(first_picks, run), 0.0))
+        ceilings[f"pyad_edge, {level}"] = float_peak(level)
+    ops.set_cpu_level(fastest)
+    tensor, begin = torch.from_numpy(points), torch.from_numpy(start)
+    full = benchmark.options.full and count * N < 3e8
+    timed = count if full else CHECKED
+    for peer, loop in peers(tensor, begin, timed):
+        label = peer if full else f"{peer} ({timed} picks x{count / timed:g})"
+        contenders.append((label, partial(first_picks, loop), 0.0))
+        scale[label] = count / timed
+        ceilings[label] = float_peak(fastest)
+    benchmark.case(
+        name,
+        found[0][:CHECKED],
+        contenders,
+        flop=2.0 * N * P * count,
+        ceiling=ceilings,
+        scale=scale,
+    )
+    ops.set_cpu_level(fastest)
 
 
 def main() -> None:
     benchmark = Benchmark("greedy_coreset: exact greedy k-center, 128 projected dims")
     torch.set_num_threads(benchmark.options.threads)
-    fastest = ops.cpu_level()
-    levels = sorted(ops.available_cpu_levels(), key=lambda level: level != fastest)
-    for N, count in CASES:
-        points = points_of(np.random.default_rng(0), N)
-        start = ops.start_distances(points, seed=0)
-        expected = reference(points, count=count, initial=start)
-        contenders: list[tuple[str, Callable[[], Any], float]] = []
-        for level in levels:
-            ops.set_cpu_level(level)
-            if not np.array_equal(ops.greedy_coreset(points, count=count, initial=start), expected):
-                raise SystemExit(f"{level} picks other rows; a wrong kernel is not timed.")
-            run = partial(with_pyad_edge, level, points, start, count)
-            contenders.append((f"pyad_edge, {level}", run, 0.0))
-        tensor = torch.from_numpy(points)
-        norms = (tensor * tensor).sum(dim=1)
-        peer = partial(with_torch, tensor, norms, torch.from_numpy(start), count)
-        contenders.append(("torch, one pass per pick", peer, 0.0))
-        benchmark.case(f"{count} of {N:,}", expected[:CHECKED], contenders)
-        ops.set_cpu_level(fastest)
+    points = generated_points(np.random.default_rng(0), 16_384)
+    start = ops.start_distances(points, seed=0)
+    known = reference(points, count=164, initial=start)
+    case(benchmark, "generated, 164 of 16,384", points, 164, known=known)
+    real = benchmark.features()
+    if real is not None:
+        start = ops.start_distances(real.points, seed=0)
+        known = reference(real.points, count=200, initial=start)
+        for count in (len(real.points) // 100, len(real.points) // 10):
+            name = f"real, {count:,} of {len(real.points):,}"
+            case(benchmark, name, real.points, count, known=known)
     benchmark.finish()
 
 

@@ -1,0 +1,56 @@
+"""What limits a kernel on this machine, measured in the run that divides by it.
+
+Names: ``fma`` (float32 multiply-adds of the level in use), ``fma.avx512`` and the like (of one
+instruction set), ``int8.avx512vnni``, ``int8.amx``, ``bf16.amx`` (peaks of an instruction, on
+registers alone), and ``read`` or ``copy`` (memory, with a working set of the case's size). All use
+the kernels' threads.
+"""
+
+from __future__ import annotations
+
+from pyad_edge import ops
+from pyad_edge.ops._native import native
+
+# The instruction set of the float32 peak, by level.
+_FLOAT = {"portable": "portable", "avx2": "avx2"}
+
+
+def float_peak(level: str) -> str:
+    """Name of the float32 peak of a level."""
+    return f"fma.{_FLOAT.get(level, 'avx512' if level.startswith('avx512') else 'portable')}"
+
+
+class Ceilings:
+    """Measures each ceiling once.
+
+    Attributes:
+        found: 10^9 operations or bytes a second, by name.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[str, float] = {}
+        self._known = set(native.peak_names())
+
+    def of(self, name: str, moved: float | None = None) -> float | None:
+        """Giga-operations or gigabytes a second; None where this machine has no such ceiling.
+
+        Args:
+            name: see above.
+            moved: bytes, for ``read`` and ``copy``: rounded up to a power of two, at least 1 MB.
+        """
+        if name == "fma":
+            name = float_peak(ops.cpu_level())
+        if name in ("read", "copy"):
+            size = 1 << 20
+            while size < (moved or 0):
+                size *= 2
+            key = f"{name}, {size >> 20} MB"
+            if key not in self.found:
+                rate = native.read_rate if name == "read" else native.copy_rate
+                self.found[key] = float(rate(size)) / 1e9
+            return self.found[key]
+        if name not in self._known:
+            return None
+        if name not in self.found:
+            self.found[name] = float(native.peak_rate(name)) / 1e9
+        return self.found[name]

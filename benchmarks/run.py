@@ -1,0 +1,65 @@
+"""All kernels beside their peers, in one interleaved run.
+
+    python benchmarks/run.py --json benchmarks/results/kernels.json
+    python benchmarks/run.py --kernels nearest_neighbors greedy_coreset --threads 1
+    python benchmarks/run.py --device cuda --json FILE
+
+Prints machine and versions; per contender milliseconds, 90th percentile, ratio to ours with its
+95 % interval, largest error, rate, and what part of the ceiling measured in the same run that is.
+A kernel whose result is not the reference's ends the run: it is not timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+KERNELS = (
+    "preprocess",
+    "patch_aggregation",
+    "nearest_neighbors",
+    "greedy_coreset",
+    "anomaly_map",
+    "cosine_distance_map",
+    "density_weights",
+    "correlation_divergence",
+)
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "kernels"))
+
+from compare import Session, parser, shared_session  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> Session:
+    """Run the benchmarks that the command line names; returns what they found.
+
+    Raises:
+        SystemExit: if a kernel is wrong.
+    """
+    options = _parser().parse_args(arguments)
+    session = Session(options)
+    with shared_session(session):
+        for kernel in options.kernels or KERNELS:
+            name = kernel if options.device == "cpu" else f"cuda_{kernel}"
+            try:
+                module = importlib.import_module(name)
+            except ModuleNotFoundError as error:
+                session.skip(kernel, f"{error.name} is not installed")
+                continue
+            module.main()
+    if options.json is not None:
+        session.write(options.json)
+    return session
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = parser(__doc__ or "")
+    made.add_argument("--kernels", nargs="+", choices=KERNELS, help="default: all")
+    made.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    return made
+
+
+if __name__ == "__main__":
+    main()

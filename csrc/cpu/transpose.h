@@ -8,6 +8,8 @@
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 namespace pyad {
@@ -32,6 +34,23 @@ inline void transpose(const float* __restrict planes, int64_t plane, int64_t row
                     _mm_storeu_ps(to + stride, b);
                     _mm_storeu_ps(to + 2 * stride, c);
                     _mm_storeu_ps(to + 3 * stride, e);
+                }
+#elif defined(__aarch64__)
+        // Part of every 64-bit Arm: pairs of rows are interleaved, then pairs of pairs.
+        if (lanes == kCell && !accumulate)
+            for (; x + 4 <= w; x += 4)
+                for (int64_t d = 0; d < kCell; d += 4) {
+                    const float* from = row + d * plane + x;
+                    const float32x4_t a = vld1q_f32(from), b = vld1q_f32(from + plane);
+                    const float32x4_t c = vld1q_f32(from + 2 * plane);
+                    const float32x4_t e = vld1q_f32(from + 3 * plane);
+                    const float32x4_t ac0 = vzip1q_f32(a, c), ac1 = vzip2q_f32(a, c);
+                    const float32x4_t be0 = vzip1q_f32(b, e), be1 = vzip2q_f32(b, e);
+                    float* to = out + x * stride + d;
+                    vst1q_f32(to, vzip1q_f32(ac0, be0));
+                    vst1q_f32(to + stride, vzip2q_f32(ac0, be0));
+                    vst1q_f32(to + 2 * stride, vzip1q_f32(ac1, be1));
+                    vst1q_f32(to + 3 * stride, vzip2q_f32(ac1, be1));
                 }
 #endif
         for (; x < w; ++x)

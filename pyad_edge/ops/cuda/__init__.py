@@ -1,7 +1,19 @@
 """CUDA forms of the kernels. Importing this package never needs a driver."""
 
+from pyad_edge.ops.cuda.anomaly_map import anomaly_map, anomaly_map_workspace
 from pyad_edge.ops.cuda.arrays import DeviceArray
 from pyad_edge.ops.cuda.device import device_count, why_unavailable
 from pyad_edge.ops.cuda.nearest_neighbors import nearest_neighbors
+from pyad_edge.ops.cuda.patch_aggregation import patch_aggregation
+from pyad_edge.ops.cuda.preprocess import preprocess
 
-__all__ = ["DeviceArray", "device_count", "nearest_neighbors", "why_unavailable"]
+__all__ = [
+    "DeviceArray",
+    "anomaly_map",
+    "anomaly_map_workspace",
+    "device_count",
+    "nearest_neighbors",
+    "patch_aggregation",
+    "preprocess",
+    "why_unavailable",
+]

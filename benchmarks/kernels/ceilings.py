@@ -31,12 +31,16 @@ class Ceilings:
         self.found: dict[str, float] = {}
         self._known = set(native.peak_names())
 
-    def of(self, name: str, moved: float | None = None) -> float | None:
-        """Giga-operations or gigabytes a second; None where this machine has no such ceiling.
+    def of(self, name: str, moved: float | None = None) -> tuple[str, float] | None:
+        """Measure again, and keep the best so far: a busy moment must not lower a bound.
 
         Args:
             name: see above.
             moved: bytes, for ``read`` and ``copy``: rounded up to a power of two, at least 1 MB.
+
+        Returns:
+            full name (``copy, 4 MB``) and giga-operations or gigabytes a second; None where this
+            machine has no such ceiling.
         """
         if name == "fma":
             name = float_peak(ops.cpu_level())
@@ -44,13 +48,11 @@ class Ceilings:
             size = 1 << 20
             while size < (moved or 0):
                 size *= 2
-            key = f"{name}, {size >> 20} MB"
-            if key not in self.found:
-                rate = native.read_rate if name == "read" else native.copy_rate
-                self.found[key] = float(rate(size)) / 1e9
-            return self.found[key]
-        if name not in self._known:
+            rate = native.read_rate if name == "read" else native.copy_rate
+            name, value = f"{name}, {size >> 20} MB", rate(size)
+        elif name in self._known:
+            value = native.peak_rate(name)
+        else:
             return None
-        if name not in self.found:
-            self.found[name] = float(native.peak_rate(name)) / 1e9
-        return self.found[name]
+        self.found[name] = max(self.found.get(name, 0.0), float(value) / 1e9)
+        return name, self.found[name]

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ class Row:
         rounds: how many were timed.
         giga: 10^9 operations or bytes a second, of the work that the case states; none: not stated.
         unit: ``GFLOP/s``, ``GOP/s`` (integers) or ``GB/s``.
-        ceiling: what limits it; see ceilings.py.
-        fraction: of that ceiling, measured in the same run.
+        ceiling: the bound that limits it most, measured in the same run; see ceilings.py.
+        fraction: of that ceiling.
     """
 
     kernel: str
@@ -104,10 +105,17 @@ class Session:
         return self._features
 
     def write(self, path: Path) -> None:
-        """Write everything as JSON."""
+        """Write everything as JSON, fractions of the best ceilings that the run saw."""
+        best = self.ceilings.found
+        self.rows = [
+            row if row.ceiling is None else replace(row, fraction=row.giga / best[row.ceiling])
+            for row in self.rows
+        ]
+        folder = Path(__file__).resolve().parents[2]
+        script = os.path.relpath(sys.argv[0], folder)
         content = {
             "benchmark": "kernels",
-            "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+            "command": " ".join(["python", script, *sys.argv[1:]]),
             "commit": commit(),
             "machine": self.machine,
             "load": load(),
@@ -188,10 +196,10 @@ class Benchmark:
             expected: the reference's result.
             contenders: (name, function, largest allowed error), ours first.
             flop: operations of the plain algorithm, a multiply-add counted as two.
-            moved: bytes that must be read and written at least. State ``flop`` or ``moved``,
-                whichever limits the kernel.
-            ceiling: what limits it (ceilings.py), for all contenders or by their names. Default:
-                ``fma`` of the level in use for ``flop``, ``copy`` for ``moved``.
+            moved: bytes that must be read and written at least. Where both are stated, the one
+                that takes longer at its ceiling is the bound.
+            ceiling: which peak bounds ``flop`` (ceilings.py), for all contenders or by their
+                names; default: ``fma``, the float32 peak of the level in use.
             scale: by name: a contender that does only 1 / scale of the work, because all of it
                 would take minutes; its time is multiplied, and its name must say so.
         """
@@ -267,17 +275,22 @@ class Benchmark:
         moved: float | None,
         ceiling: str | Mapping[str, str] | None,
     ) -> tuple[float | None, str | None, str | None, float | None]:
-        if flop is None and moved is None:
+        peak = "fma"
+        if ceiling is not None:
+            peak = ceiling if isinstance(ceiling, str) else ceiling.get(contender, peak)
+        bounds = []  # ms at the ceiling, work, unit, ceiling
+        for work, name, unit in (
+            (flop, peak, "GOP/s" if "int8" in peak else "GFLOP/s"),
+            (moved, "copy", "GB/s"),
+        ):
+            if work is not None:
+                most = self.session.ceilings.of(name, moved) if self._wait is None else None
+                least = 0.0 if most is None else work / most[1] / 1e6
+                bounds.append((least, work, unit, "" if most is None else most[0]))
+        if not bounds:
             return None, None, None, None
-        work, default = (flop, "fma") if flop is not None else (moved, "copy")
-        assert work is not None
-        named = ceiling if isinstance(ceiling, str) else (ceiling or {}).get(contender, default)
-        giga = work / ms / 1e6
-        peak = self.session.ceilings.of(named, moved) if self._wait is None else None
-        unit = "GB/s" if flop is None else "GOP/s" if "int8" in named else "GFLOP/s"
-        if peak is None:
-            return giga, unit, None, None
-        return giga, unit, named, giga / peak
+        least, work, unit, named = max(bounds)
+        return work / ms / 1e6, unit, named or None, least / ms if named else None
 
 
 def _error(result: Any, expected: np.ndarray) -> float:

@@ -5,7 +5,7 @@ python benchmarks/kernels/patch_aggregation.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from pyad_edge.reference.patch_aggregation import patch_aggregation as reference
 CASES = [
     ("ResNet-18, 224 px", [(128, 28, 28), (256, 14, 14)], 384),
     ("ResNet-18, 256 px", [(128, 32, 32), (256, 16, 16)], 384),
+    ("ResNet-18 up-sized, 224 px", [(128, 28, 28), (256, 14, 14)], 1024),
     ("WideResNet-50-2, 224 px", [(512, 28, 28), (1024, 14, 14)], 1024),
 ]
 
@@ -61,19 +62,21 @@ def main() -> None:
         tensors = [torch.from_numpy(feature) for feature in features]
         channels = [level[0] for level in levels]
         official_form = {"variant": "official", "pre_dim": dim, "target_dim": dim}
-        variants: list[tuple[dict[str, Any], Callable[[], np.ndarray]]] = [
+        variants: list[tuple[dict[str, Any], partial[np.ndarray]]] = [
             (official_form, partial(official, tensors, dim)),
             ({"variant": "average"}, partial(average, tensors)),
         ]
         for settings, peer in variants:
+            name_of_peer = f"torch, {'unfold and pool' if peer.func is official else 'avg_pool2d'}"
             plan = AggregationPlan(channels, **settings)
             benchmark.case(
                 f"{name}, {settings['variant']}",
                 reference(features, **settings),
                 [
                     ("pyad_edge", partial(plan, features, out=plan(features)), 1e-5),
-                    ("torch", peer, 1e-5),
+                    (name_of_peer, peer, 1e-5),
                 ],
+                moved=sum(feature.nbytes for feature in features) + plan(features).nbytes,
             )
     benchmark.finish()
 

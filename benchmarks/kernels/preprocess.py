@@ -28,6 +28,12 @@ CASES = [
 ]
 
 
+def arithmetic(side: tuple[int, int], size: tuple[int, int]) -> float:
+    """Operations of both passes: every output's taps, a multiply-add being two, three channels."""
+    taps = [2 * max(1.0, a / b) for a, b in zip(side, size, strict=True)]
+    return 6.0 * size[1] * (side[0] * taps[1] + size[0] * taps[0])
+
+
 def with_torchvision(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
     resized = functional.resize(tensor, list(size), antialias=True).float().div_(255.0)
@@ -61,6 +67,8 @@ def main() -> None:
                 ("torchvision (antialias)", partial(with_torchvision, image, size), one_level),
                 ("Pillow + NumPy", partial(with_pillow, image, size), one_level),
             ],
+            flop=arithmetic(side, size),
+            moved=image.nbytes + out.nbytes,
         )
     benchmark.finish()
 

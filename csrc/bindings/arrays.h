@@ -23,5 +23,8 @@ void register_greedy_coreset(py::module_& m);
 void register_preprocess(py::module_& m);
 void register_patch_aggregation(py::module_& m);
 void register_anomaly_map(py::module_& m);
+void register_cosine_distance_map(py::module_& m);
+void register_rerank(py::module_& m);
+void register_correlation_divergence(py::module_& m);
 
 }  // namespace pyad::bindings

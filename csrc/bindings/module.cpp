@@ -12,4 +12,7 @@ PYBIND11_MODULE(_native, m) {
     register_preprocess(m);
     register_patch_aggregation(m);
     register_anomaly_map(m);
+    register_cosine_distance_map(m);
+    register_rerank(m);
+    register_correlation_divergence(m);
 }

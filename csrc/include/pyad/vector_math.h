@@ -45,7 +45,8 @@ struct Numbers<float> {
     }
 };
 
-// 2^t for t < 127, relative error below 2e-7; 0 for t < -126; NaN for NaN.
+// 2^t for t < 127, relative error below 2e-7; NaN for NaN. 0 for t < -60, so that a product of two
+// results is never subnormal, which would cost hundreds of cycles.
 template <typename F>
 PYAD_EVERYWHERE F exp2_of(F t) {
     using N = Numbers<F>;
@@ -59,7 +60,7 @@ PYAD_EVERYWHERE F exp2_of(F t) {
     p = p * f + 0x1.62e42ap-1f;
     p = p * f + 1.0f;
     const F value = p * N::from_bits(N::bits(rounded) << 23);
-    return t < -126.0f ? F{} : value;
+    return t < -60.0f ? F{} : value;
 }
 
 // log(a / b) for 2^-126 <= a, b <= 2^126, error below 3e-7 |log(a / b)|; NaN if a is. One division:

@@ -79,7 +79,7 @@ def _checked(features: Sequence[Any], stream: int) -> list[DeviceView]:
     """The feature maps on the device, after all checks."""
     if len(features) == 0:
         raise ValueError("[patch_aggregation] expected at least one level of features, got none.")
-    levels = []
+    levels: list[DeviceView] = []
     for index, level in enumerate(features):
         name = f"level {index}"
         view = as_device(

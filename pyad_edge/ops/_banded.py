@@ -46,13 +46,16 @@ def bilinear_upsample(size: int, new_size: int) -> Any:
 
 
 @lru_cache(maxsize=64)
-def upsample_and_smooth(size: int, new_size: int, sigma: float) -> Any:
+def upsample_and_smooth(size: int, new_size: int, sigma: float, align_corners: bool = False) -> Any:
     """Bilinear interpolation followed by a Gaussian of ``sigma`` outputs, as one map.
+
+    With ``align_corners`` the first and last outputs lie on the first and last inputs; otherwise
+    the interpolation is that of :func:`bilinear_upsample`.
 
     The Gaussian is cut at radius int(4 sigma + 0.5), normalised, and sees the signal mirrored about
     the edge of the border sample (``scipy.ndimage``'s mode "reflect").
     """
-    first, weights = _bilinear(size, new_size)
+    first, weights = _bilinear(size, new_size, align_corners)
     if sigma == 0.0:
         return _banded(size, first, weights)
     dense = np.zeros((new_size, size))
@@ -70,8 +73,13 @@ def upsample_and_smooth(size: int, new_size: int, sigma: float) -> Any:
     return _from_dense(smooth)
 
 
-def _bilinear(size: int, new_size: int) -> tuple[NDArray[np.int64], Matrix]:
-    centres = np.maximum((np.arange(new_size) + 0.5) * (size / new_size) - 0.5, 0.0)
+def _bilinear(
+    size: int, new_size: int, align_corners: bool = False
+) -> tuple[NDArray[np.int64], Matrix]:
+    if align_corners:  # a single output is the first input, as in torch
+        centres = np.arange(new_size) * (size - 1) / max(new_size - 1, 1)
+    else:
+        centres = np.maximum((np.arange(new_size) + 0.5) * (size / new_size) - 0.5, 0.0)
     first = np.minimum(centres.astype(np.int64), size - 1)
     fraction = np.where(first == size - 1, 0.0, centres - first)
     return first, np.stack([1.0 - fraction, fraction], axis=1)

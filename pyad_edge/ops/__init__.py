@@ -1,6 +1,7 @@
 """The kernels: exact, threaded, the same bits on every instruction set. NumPy arrays in and out."""
 
 from pyad_edge.ops.anomaly_map import anomaly_map
+from pyad_edge.ops.cosine_distance_map import cosine_distance_map
 from pyad_edge.ops.greedy_coreset import (
     greedy_coreset,
     project,
@@ -23,6 +24,7 @@ __all__ = [
     "MemoryBank",
     "anomaly_map",
     "available_cpu_levels",
+    "cosine_distance_map",
     "cpu_level",
     "greedy_coreset",
     "nearest_neighbors",

@@ -18,17 +18,22 @@ using check::CosineMaps;
 using check::Pairs;
 using check::run_pairs;
 
-double distance(const Pairs& pairs, size_t k, int64_t n, int64_t location) {
-    double ab = 0.0, aa = 0.0, bb = 0.0;
+// (N, h * w) of pair k.
+std::vector<double> distances(const Pairs& pairs, size_t k) {
     const int64_t C = pairs.pairs[k].C, plane = pairs.locations(k);
-    for (int64_t c = 0; c < C; ++c) {
-        const double a = pairs.a[k][(n * C + c) * plane + location];
-        const double b = pairs.b[k][(n * C + c) * plane + location];
-        ab += a * b;
-        aa += a * a;
-        bb += b * b;
+    std::vector<double> out;
+    for (int64_t i = 0; i < pairs.N * plane; ++i) {
+        double ab = 0.0, aa = 0.0, bb = 0.0;
+        for (int64_t c = 0; c < C; ++c) {
+            const int64_t at = (i / plane * C + c) * plane + i % plane;
+            const double a = pairs.a[k][at], b = pairs.b[k][at];
+            ab += a * b;
+            aa += a * a;
+            bb += b * b;
+        }
+        out.push_back(1.0 - ab / (std::max(std::sqrt(aa), 1e-8) * std::max(std::sqrt(bb), 1e-8)));
     }
-    return 1.0 - ab / (std::max(std::sqrt(aa), 1e-8) * std::max(std::sqrt(bb), 1e-8));
+    return out;
 }
 
 }  // namespace
@@ -38,6 +43,8 @@ PYAD_TEST(maps_are_those_of_float64_and_the_same_in_every_form) {
     for (const CosineCase& c : check::kCosineCases) {
         Pairs pairs(c, random);
         const CosineMaps first = run_pairs(pairs);
+        std::vector<std::vector<double>> of_pairs;
+        for (size_t k = 0; k < pairs.pairs.size(); ++k) of_pairs.push_back(distances(pairs, k));
         for (int64_t n = 0; n < c.N; ++n) {
             const float* map = first.maps.data() + n * c.H * c.W;
             double sum = 0.0;
@@ -46,13 +53,13 @@ PYAD_TEST(maps_are_those_of_float64_and_the_same_in_every_form) {
                     double expected = 0.0;
                     for (size_t k = 0; k < pairs.pairs.size(); ++k) {
                         const pyad::MapLevel& level = pairs.levels[pairs.pairs[k].level];
-                        expected +=
-                            static_cast<double>(pairs.pairs[k].weight) *
-                            check::apply(*level.rows, y, [&](int64_t i) {
-                                return check::apply(*level.columns, x, [&](int64_t j) {
-                                    return distance(pairs, k, n, i * level.columns->columns + j);
-                                });
-                            });
+                        expected += static_cast<double>(pairs.pairs[k].weight) *
+                                    check::apply(*level.rows, y, [&](int64_t i) {
+                                        return check::apply(*level.columns, x, [&](int64_t j) {
+                                            return of_pairs[k][n * pairs.locations(k) +
+                                                               i * level.columns->columns + j];
+                                        });
+                                    });
                     }
                     CHECK_NEAR(map[y * c.W + x], expected, 1e-5);
                     sum += static_cast<double>(map[y * c.W + x]);

@@ -23,6 +23,7 @@ KERNELS = (
     "nearest_neighbors",
     "greedy_coreset",
     "anomaly_map",
+    "cosine_distance_map",
 )
 # Where each kernel has a file of its stem, or is named.
 PLACES = (

@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP := -m pip --disable-pip-version-check
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(shell find csrc pyad_edge export -type f ! -name '*.pyc')
 
-.PHONY: demo test native asan tsan neon clean
+.PHONY: demo test native asan tsan neon gpu cuda-emulated cuda-all clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/pyad-edge demo --out demo-out
@@ -45,6 +45,18 @@ native asan tsan neon:
 	cmake -S . -B build/$@ $(generator) -DPYAD_PYTHON=OFF -DPYAD_NATIVE_TESTS=ON -DPYAD_NATIVE_ONLY="$(only)" $(options) >build/$@.log 2>&1 || { cat build/$@.log; exit 1; }
 	cmake --build build/$@ --parallel
 	$(runner) build/$@/native_tests $(tests)
+
+# With a GPU: builds, runs the tests marked `cuda`, compute-sanitizer and the benchmarks, with the packages that
+# $(PYTHON) has; writes benchmarks/results/gpu.<device>.json. Without one: the same tests on the host.
+gpu:
+	@$(PYTHON) benchmarks/gpu.py $(options)
+
+cuda-emulated:
+	@$(PYTHON) benchmarks/gpu.py --emulated $(options)
+
+# The wheel with machine code for all architectures; fails if it is larger than PyPI likes.
+cuda-all:
+	@$(PYTHON) benchmarks/cuda_wheel.py $(options)
 
 clean:
 	rm -rf .venv-demo .venv-test demo-out build

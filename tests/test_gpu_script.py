@@ -1,0 +1,247 @@
+"""benchmarks/gpu.py with commands that are made up: no GPU, no compiler and no build is needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import gpu
+import gpu_build
+import gpu_steps
+import pytest
+from gpu_build import Done
+
+NO_ERRORS = "========= ERROR SUMMARY: 0 errors\n"
+CASES = '<testsuite><testcase name="a"/><testcase name="b">{}</testcase></testsuite>'
+
+
+class Machine:
+    """Answers commands as a machine with a GPU would; ``answers`` overrides some by a word."""
+
+    def __init__(self, **answers: Done) -> None:
+        self.answers = answers
+        self.commands: list[list[str]] = []
+        self.skipped = ""
+
+    def __call__(
+        self,
+        command: Sequence[str],
+        limit: float,
+        environment: Mapping[str, str] | None = None,
+        cwd: Path = gpu_build.ROOT,
+    ) -> Done:
+        assert limit > 0
+        words = [Path(command[0]).name, *command[1:]]
+        self.commands.append(words)
+        line = " ".join(words)
+        for word, answer in self.answers.items():
+            if word in line.replace("-", "_"):
+                return answer
+        return Done(0, self.output(words, line), 0.1)
+
+    def output(self, words: list[str], line: str) -> str:
+        if words[0] == "nvidia-smi":
+            return "NVIDIA H200, 9.0, 580.65.06, 143771 MiB\n"
+        if "--version" in words:
+            return "Cuda compilation tools, release 13.0, V13.0.88\n"
+        if words[0] == "compute-sanitizer":
+            return NO_ERRORS
+        if "-S" in words:
+            return "-- pyad_edge: building the CUDA module with nvcc 13.0.88 for 90-real\n"
+        if "why_unavailable" in line:
+            return "devices\n"
+        for word in words:
+            if word.startswith("--junitxml="):
+                Path(word.removeprefix("--junitxml=")).write_text(CASES.format(self.skipped))
+        if "--device" in words:
+            Path(words[-1]).write_text(json.dumps({"rows": [{"kernel": "preprocess", "ms": 1}]}))
+        return ""
+
+
+@pytest.fixture(autouse=True)
+def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build under a temporary folder, whatever this machine has installed."""
+    monkeypatch.setattr(gpu, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(gpu, "missing_tools", list)
+    monkeypatch.setattr(gpu_build, "nvcc_path", lambda: "nvcc")
+    monkeypatch.setattr(gpu_steps, "sanitizer_path", lambda: "compute-sanitizer")
+
+
+def go(tmp_path: Path, machine: Machine, *options: str) -> tuple[int, dict[str, object]]:
+    out = tmp_path / "gpu.json"
+    code = gpu.main(["--json", str(out), "--commit", "abc", *options], machine)
+    return code, json.loads(out.read_text()) if out.exists() else {}
+
+
+def steps(record: dict[str, object]) -> dict[str, bool]:
+    entries = record["steps"]
+    assert isinstance(entries, list)
+    return {step["name"]: step["ok"] for step in entries}
+
+
+def test_all_steps_pass_and_are_written(tmp_path: Path) -> None:
+    machine = Machine()
+    code, record = go(tmp_path, machine)
+    assert code == 0
+    assert record["ok"] is True
+    assert record["commit"] == "abc"
+    assert steps(record) == dict.fromkeys(("build", "tests", "sanitizer", "benchmarks"), True)
+    found = record["machine"]
+    assert isinstance(found, dict)
+    assert found["device"] == "NVIDIA H200"
+    assert (found["driver"], found["cuda"]) == ("580.65.06", "13.0")
+    build, tests, _, benchmarks = record["steps"]  # type: ignore[misc]
+    assert build["architectures"] == "90-real"
+    assert (tests["passed"], tests["failed"]) == (2, 0)
+    assert benchmarks["result"]["rows"][0]["kernel"] == "preprocess"
+    sanitized = [line for line in machine.commands if line[0] == "compute-sanitizer"]
+    files = gpu_steps.test_files()
+    assert len(files) > 3
+    assert len(sanitized) == 4 * len(files)
+    for tool in gpu_steps.TOOLS:
+        assert sum(tool in line for line in sanitized) == len(files)
+
+
+@pytest.mark.parametrize(
+    ("answers", "failed", "words"),
+    [
+        ({"memcheck": Done(0, "ERROR SUMMARY: 2 errors", 1.0)}, {"sanitizer"}, "memcheck of"),
+        ({"racecheck": Done(1, "crashed", 1.0)}, {"sanitizer"}, "no result"),
+        ({"initcheck": Done(None, NO_ERRORS, 9.0)}, {"sanitizer"}, "initcheck of"),
+        ({"synccheck": Done(1, NO_ERRORS, 9.0)}, {"sanitizer"}, "synccheck of"),
+        ({"__device": Done(1, "wrong kernel", 1.0)}, {"benchmarks"}, "code 1"),
+        ({"__device": Done(0, "", 1.0)}, {"benchmarks"}, "timed nothing"),
+        ({"junitxml": Done(None, "", 9.0)}, {"tests"}, "did not end"),
+        ({"why_un": Done(0, "[cuda] no CUDA device", 1.0)}, None, "finds no device"),
+        ({"__build": Done(None, "nvcc ...", 9.0)}, None, "was stopped after 9 s"),
+        ({"_DPYAD": Done(1, "no nvcc", 1.0)}, None, "code 1"),
+    ],
+)
+def test_a_step_that_fails_is_told(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    answers: dict[str, Done],
+    failed: set[str] | None,
+    words: str,
+) -> None:
+    code, record = go(tmp_path, Machine(**answers))
+    assert code == 1
+    assert record["ok"] is False
+    results = steps(record)
+    # After a build that failed, nothing else is run.
+    assert {name for name, ok in results.items() if not ok} == (failed or set(results))
+    assert words in str(record["steps"])
+    assert words in capsys.readouterr().out
+
+
+def test_tests_that_are_skipped_for_want_of_a_device_fail(tmp_path: Path) -> None:
+    machine = Machine()
+    machine.skipped = '<skipped message="torch is not installed"/>'
+    assert go(tmp_path, machine)[0] == 0
+    machine.skipped = '<skipped message="no CUDA device here"/>'
+    code, record = go(tmp_path, machine)
+    assert code == 1
+    assert steps(record)["tests"] is False
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ({"nvidia_smi": Done(127, "nvidia-smi: No such file", 0.0)}, "needs a CUDA device"),
+        ({"nvidia_smi": Done(9, "cannot reach the driver", 0.0)}, "cannot reach the driver"),
+        ({"nvcc": Done(127, "", 0.0)}, "needs CUDA's compiler"),
+        ({"nvcc": Done(0, "release 12.4, V12.4.1", 0.0)}, "12.8 or newer; nvcc is 12.4"),
+    ],
+)
+def test_refuses_a_machine_that_lacks_something(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], answers: dict[str, Done], words: str
+) -> None:
+    machine = Machine(**answers)
+    code, record = go(tmp_path, machine)
+    assert (code, record) == (2, {})
+    assert words in capsys.readouterr().err
+    assert len(machine.commands) <= 2  # asked, and started nothing
+
+
+def test_the_plan_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine = Machine()
+    assert gpu.main(["--plan"], machine) == 0
+    assert machine.commands == []
+    printed = capsys.readouterr().out
+    for word in ("_cuda", "racecheck", "test_cuda_anomaly_map.py", "run.py --device cuda"):
+        assert word in printed
+    assert sum(limit for *_, limit in gpu.STEPS) > gpu.TOTAL  # each may use what others leave
+    assert gpu.TOTAL < 540
+
+
+def test_emulated_runs_both_orders_and_needs_no_device(tmp_path: Path) -> None:
+    machine = Machine(nvidia_smi=Done(127, "", 0.0))
+    code, record = go(tmp_path, machine, "--emulated")
+    assert code == 0
+    assert list(steps(record)) == ["build", "tests"]
+    assert sum("-m" in line and "cuda" in line for line in machine.commands) == 2
+    assert any("-DPYAD_CUDA=EMULATED" in line for line in machine.commands)
+
+
+def test_a_command_is_stopped_at_its_limit() -> None:
+    start = time.monotonic()
+    done = gpu_build.run([sys.executable, "-c", "print('on', flush=True); input.wait"], 20.0)
+    assert done.code == 1
+    assert done.output.startswith("on\n")
+    # What it started itself is stopped too, or its output would be waited for.
+    assert gpu_build.run(["sh", "-c", "sleep 60 & sleep 60"], 0.5).code is None
+    assert gpu_build.run(["no-such-program"], 1.0).code == 127
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize(
+    ("output", "count"),
+    [
+        ("", None),
+        ("========= Internal Sanitizer Error", None),
+        (NO_ERRORS * 2, 0),
+        (NO_ERRORS + "========= ERROR SUMMARY: 3 errors", 3),
+        ("========= RACECHECK SUMMARY: 0 hazards displayed (0 errors, 0 warnings)", 0),
+        ("========= RACECHECK SUMMARY: 1 hazard displayed (0 errors, 1 warning)", 1),
+    ],
+)
+def test_summaries_of_the_sanitizer_are_read(output: str, count: int | None) -> None:
+    assert gpu_steps.findings(output) == count
+
+
+def test_the_kernels_are_imported_with_numpy_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native = importlib.util.find_spec("pyad_edge._native")
+    assert native is not None
+    assert native.origin is not None
+    (tmp_path / Path(native.origin).name).symlink_to(native.origin)
+    monkeypatch.setattr(gpu_build, "missing_packages", lambda: ["pydantic"])
+    python = gpu_build.stage(tmp_path)
+    code = f"""
+import sys
+for name in {[*gpu_build.RUNTIME, "torch", "pytest"]!r}:
+    if name != "numpy":
+        sys.modules[name] = None  # importing it raises ImportError
+import pyad_edge, pyad_edge.ops.cuda, pyad_edge.reference
+from pyad_edge import ops
+import numpy as np
+assert ops.anomaly_map(np.ones((1, 2, 2), np.float32), size=(4, 4))[0].shape == (1, 4, 4)
+print(pyad_edge.__file__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(python)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == python / "pyad_edge" / "__init__.py"

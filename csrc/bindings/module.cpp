@@ -15,4 +15,5 @@ PYBIND11_MODULE(_native, m) {
     register_cosine_distance_map(m);
     register_rerank(m);
     register_correlation_divergence(m);
+    register_density_weights(m);
 }

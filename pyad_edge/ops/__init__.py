@@ -2,6 +2,7 @@
 
 from pyad_edge.ops.anomaly_map import anomaly_map
 from pyad_edge.ops.cosine_distance_map import cosine_distance_map
+from pyad_edge.ops.density_weights import density_weights
 from pyad_edge.ops.greedy_coreset import (
     greedy_coreset,
     project,
@@ -26,6 +27,7 @@ __all__ = [
     "available_cpu_levels",
     "cosine_distance_map",
     "cpu_level",
+    "density_weights",
     "greedy_coreset",
     "nearest_neighbors",
     "num_threads",

@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. Each makes a virtual environment of its own.
 PYTHON ?= python3
 PIP := -m pip --disable-pip-version-check
-BUILD_INPUTS := pyproject.toml CMakeLists.txt $(shell find csrc pyad_edge export -type f ! -name '*.pyc')
+BUILD_INPUTS := pyproject.toml CMakeLists.txt $(shell find cmake csrc pyad_edge export -type f ! -name '*.pyc')
 
 .PHONY: demo test native asan tsan neon gpu cuda-emulated cuda-all clean
 
@@ -19,7 +19,7 @@ test: .venv-test/installed
 
 # Editable, so that the tests see the source tree. Native sources need a new build, and so do Python files that
 # come or go (which changes their folder): the installation holds a list of them.
-.venv-test/installed: pyproject.toml CMakeLists.txt $(shell find csrc -type f) \
+.venv-test/installed: pyproject.toml CMakeLists.txt $(shell find cmake csrc -type f) \
 		$(shell find pyad_edge export -type d ! -name __pycache__)
 	$(PYTHON) -m venv .venv-test
 	.venv-test/bin/python $(PIP) install --quiet --editable '.[train,dev]'

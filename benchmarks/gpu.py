@@ -103,7 +103,7 @@ def _run(steps: list[tuple[str, Step, float]], work: Work) -> list[dict[str, Any
             entry["ok"] = True
         except StepError as error:
             entry |= {"why": str(error), "output": error.output}
-            print(f"{error.output}\n{name}: {error}.")
+            print(*filter(None, (error.output, f"{name}: {error}.")), sep="\n")
         entry["seconds"] = round(time.monotonic() - start, 1)
         print(f"{name} {'passed' if entry['ok'] else 'FAILED'} in {entry['seconds']} s", flush=True)
         results.append(entry)

@@ -59,7 +59,7 @@ class Work:
     ) -> Done:
         """Run a command with the package that was built; fail if it fails or is stopped."""
         done = self.start(command, limit, environment)
-        name = " ".join(Path(word).name for word in command[:3])
+        name = " ".join(Path(word).name for word in command[:3])[:48]
         if done.code is None:
             raise StepError(f"{name} was stopped after {done.seconds:.0f} s", done.output)
         if done.code != 0:

@@ -19,6 +19,17 @@ struct Avx512 {
     static type subtract(type a, type b) { return _mm512_sub_ps(a, b); }
     static type multiply(type a, type b) { return _mm512_mul_ps(a, b); }
     static type multiply_add(type a, type b, type c) { return _mm512_fmadd_ps(a, b, c); }
+    // Rounded towards zero and clamped to 0 ... 255.
+    static void store_bytes(uint8_t* p, type v) {
+        const type clamped = _mm512_min_ps(_mm512_max_ps(v, zero()), broadcast(255.0f));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                         _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(clamped)));
+    }
+    // Bit j set where the j-th of 32 bytes is at most `highest`.
+    static uint32_t within(const uint8_t* p, uint8_t highest) {
+        const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+        return _mm256_cmple_epu8_mask(v, _mm256_set1_epi8(static_cast<char>(highest)));
+    }
     static uint32_t less_equal(type a, type b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
 };
 

@@ -4,6 +4,11 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#ifdef PYAD_AMX_LEVEL
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #if defined(PYAD_ARM_LEVELS) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -25,6 +30,17 @@ Level parse(const std::string& name, const char* source) {
                                 "), got '" + name + "'.");
 }
 
+#ifdef PYAD_AMX_LEVEL
+// The tile unit (AMX) needs the processor's flags and the kernel's permission to use its registers.
+bool tiles_usable() {
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    const bool tile = d & (1u << 24), int8 = d & (1u << 25), bfloat16 = d & (1u << 22);
+    constexpr int request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM
+    return tile && int8 && bfloat16 && syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+}
+#endif
+
 }  // namespace
 
 const char* level_name(Level level) {
@@ -33,6 +49,8 @@ const char* level_name(Level level) {
             return "neondot";
         case Level::neon:
             return "neon";
+        case Level::avx512amx:
+            return "avx512amx";
         case Level::avx512vnni:
             return "avx512vnni";
         case Level::avx512:
@@ -53,7 +71,12 @@ std::vector<Level> available_levels() {
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
             levels.push_back(Level::avx512);
-            if (__builtin_cpu_supports("avx512vnni")) levels.push_back(Level::avx512vnni);
+            if (__builtin_cpu_supports("avx512vnni")) {
+                levels.push_back(Level::avx512vnni);
+#ifdef PYAD_AMX_LEVEL
+                if (tiles_usable()) levels.push_back(Level::avx512amx);
+#endif
+            }
         }
     }
 #endif

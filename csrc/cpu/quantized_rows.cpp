@@ -13,62 +13,80 @@ constexpr double kSlack = 1.0 + 16.0 * kUnit;  // covers the rounding of the tes
 constexpr double kNoBar = 1e17;                // farther than any two vectors within the limit
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-int64_t padded_dim(int64_t D) { return (D + 15) / 16 * 16; }
 float up(double x) { return std::nextafter(static_cast<float>(x), kInfinity); }
 float down(double x) { return std::nextafter(static_cast<float>(x), -kInfinity); }
 
 }  // namespace
 
+double QuantizedKernels::norm_slack(int64_t D) const {
+    // 2 |error of x.y| <= (D + 8) u (||x||^2 + ||y||^2): each norm carries its own part.
+    return 16.0 * kUnit + (static_cast<double>(D) + 8.0) * error_per_d;
+}
+
 QuantizedRows::QuantizedRows(const float* rows, int64_t M, int64_t D, const float* mean,
-                             Quantize quantize)
+                             const QuantizedKernels& kernels)
     : M_(M),
-      quads_((D + 3) / 4),
-      values_(panels() * quads_ * kPanel * 4, 128),
+      words_(kernels.words(D)),
+      values_(panels() * words_ * kPanel * 4, static_cast<uint8_t>(kernels.offset)),
       scales_(panels() * kPanel, 0.0f),
       norms_(panels() * kPanel, kInfinity),
       residuals_(panels() * kPanel, 0.0f) {
-    std::vector<int8_t> values(padded_dim(D), 0);
+    const double kept = 1.0 - kernels.norm_slack(D);
+    std::vector<int8_t> values(words_ * 4 + 64, 0);
     for (int64_t m = 0; m < M; ++m) {
-        const Quantized row = quantize(rows + m * D, mean, D, values.data());
+        const Quantized row = kernels.quantize(rows + m * D, mean, D, values.data());
         huge_ |= !(row.largest < kQuantizedLimit);
         if (huge_) return;  // never screened
-        uint8_t* out = values_.data() + (m / kPanel) * quads_ * kPanel * 4 + (m % kPanel) * 4;
-        for (int64_t d = 0; d < D; ++d)
-            out[(d / 4) * kPanel * 4 + d % 4] = static_cast<uint8_t>(values[d] + 128);
+        uint8_t* out = values_.data() + (m / kPanel) * words_ * kPanel * 4 + (m % kPanel) * 4;
+        for (int64_t word = 0; word < words_; ++word)
+            for (int byte = 0; byte < 4; ++byte)
+                out[word * kPanel * 4 + byte] =
+                    static_cast<uint8_t>(values[word * 4 + byte] + kernels.offset);
         const double residual = row.residual * kSlack;
         scales_[m] = row.scale;
         residuals_[m] = up(residual);
-        norms_[m] =
-            down(row.norm * (2.0 - kSlack) - static_cast<double>(residuals_[m]) * residuals_[m]);
+        largest_residual_ = std::max(largest_residual_, residuals_[m]);
+        norms_[m] = down(row.norm * kept - static_cast<double>(residuals_[m]) * residuals_[m]);
     }
 }
 
-void QuantizedQueries::pack(const float* queries, int64_t n, int64_t D, const float* mean, int MR,
-                            Quantize quantize) {
+void QuantizedQueries::pack(const float* queries, int64_t n, int64_t D, const float* mean,
+                            const QuantizedKernels& kernels) {
     n_ = n;
     D_ = D;
-    MR_ = MR;
-    quads_ = (D + 3) / 4;
+    MR_ = kernels.MR;
+    words_ = kernels.words(D);
     huge_ = false;
-    const int64_t padded = groups() * MR;
-    values_.assign(padded * quads_ * 4, 0);
+    const double kept = 1.0 - kernels.norm_slack(D);
+    const int64_t padded = groups() * MR_;
+    values_.resize(padded * words_ * 4);
     corrections_.assign(padded, 0);
     scales_.assign(padded, 0.0f);
     reaches_.assign(padded, 0.0f);
     thresholds_.assign(padded, -kInfinity);  // no row passes for the filling of the last group
     norms_.resize(n);
     residuals_.resize(n);
-    row_.assign(padded_dim(D), 0);
-    for (int64_t i = 0; i < n; ++i) {
-        const Quantized query = quantize(queries + i * D, mean, D, row_.data());
-        huge_ |= !(query.largest < kQuantizedLimit);
-        if (huge_) return;
-        int8_t* out = values_.data() + (i / MR) * quads_ * MR * 4 + (i % MR) * 4;
-        for (int64_t quad = 0; quad < quads_; ++quad)
-            std::memcpy(out + quad * MR * 4, row_.data() + quad * 4, 4);
-        corrections_[i] = 128 * query.sum;
+    row_.assign(words_ * 4 + 64, 0);
+    for (int64_t i = 0; i < padded; ++i) {
+        int8_t* group = values_.data() + (i / MR_) * words_ * MR_ * 4;
+        Quantized query;
+        if (i < n) {
+            query = kernels.quantize(queries + i * D, mean, D, row_.data());
+            huge_ |= !(query.largest < kQuantizedLimit);
+            if (huge_) return;
+        } else if (i == n) {
+            std::fill(row_.begin(), row_.end(), 0);
+        }
+        if (kernels.rows_first) {
+            std::memcpy(group + (i % MR_) * words_ * 4, row_.data(), words_ * 4);
+        } else {
+            for (int64_t word = 0; word < words_; ++word)
+                std::memcpy(group + (word * MR_ + i % MR_) * 4, row_.data() + word * 4, 4);
+        }
+        if (i >= n) continue;
+        corrections_[i] = kernels.offset * query.sum;
         scales_[i] = 2.0f * query.scale;
-        norms_[i] = query.norm * (2.0 - kSlack);
+        norms_[i] = query.norm * kept;
         residuals_[i] = query.residual;
         set_best(i, kInfinity);
     }

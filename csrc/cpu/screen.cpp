@@ -27,6 +27,10 @@ float round_up(double x) {
 const ScreenKernels& screen_kernels() {
 #ifdef PYAD_X86_LEVELS
     switch (active_level()) {
+#ifdef PYAD_AMX_LEVEL
+        case Level::avx512amx:
+            return screen_avx512amx;
+#endif
         case Level::avx512vnni:
             return screen_avx512vnni;
         case Level::avx512:
@@ -55,7 +59,6 @@ PackedRows::PackedRows(const float* rows, int64_t M, int64_t D, const float* mea
       error_factor_((1.125 * static_cast<double>(D) + 32.0) * kUnit * 1.01),
       // Products below the smallest normal number may be flushed to zero.
       error_floor_((static_cast<double>(D) + 16.0) * 4.0 * std::numeric_limits<float>::min()),
-      rows_(rows, rows + M * D),
       packed_(panels() * D * kPanel, 0.0f),
       norms_(panels() * kPanel, kInfinity),
       mean_(mean ? std::vector<float>(mean, mean + D) : mean_of_rows(rows, M, D)) {

@@ -8,7 +8,8 @@
 
 namespace pyad {
 
-constexpr int kMaxTileHeight = 16;
+constexpr int kMaxTileHeight = 32;
+constexpr int kBatch = 4;
 
 struct ScreenKernels {
     int MR;  // queries of one tile
@@ -18,14 +19,24 @@ struct ScreenKernels {
     // hits is not 0.
     void (*tile)(const float* group, const float* panel, int64_t D, const float* norms,
                  const float* thresholds, uint32_t* hits, float* bounds);
+    // The same bounds as levels: estimates (MR, 32), rows `step` bytes apart.
+    void (*estimate)(const float* group, const float* panel, int64_t D, const float* norms,
+                     const Levels& levels, uint8_t* estimates, int64_t step);
+    // sums (MR, 32) += q.b, the D products added up first.
+    void (*multiply)(const float* group, const float* panel, int64_t D, float* sums);
 
     float (*canonical)(const float* a, const float* b, int64_t D);
+    // kBatch of them at once, which hides the latency of the sums.
+    void (*canonical_batch)(const float* a, const float* const* b, int64_t D, float* distances);
 
-    // The 8-bit forms (quantized_rows.h; bounds are without the reach of the query), or nullptr
-    // where the instruction set has none that pay.
-    Quantize quantize;
-    void (*quantized_tile)(const QuantizedGroup& group, const QuantizedPanel& panel, int64_t quads,
-                           uint32_t* hits, float* bounds);
+    // The least of n bytes; the places of those in (above, highest]. n is a multiple of 32.
+    uint8_t (*lowest)(const uint8_t* bytes, int64_t n);
+    int64_t (*collect)(const uint8_t* bytes, int64_t n, int above, int highest, int32_t* places);
+
+    // The forms in few bits (quantized_rows.h), or nullptr where the instruction set has none that
+    // pays.
+    const QuantizedKernels* int8;
+    const QuantizedKernels* bfloat16;
 };
 
 extern const ScreenKernels screen_portable;
@@ -33,45 +44,47 @@ extern const ScreenKernels screen_portable;
 extern const ScreenKernels screen_avx2;
 extern const ScreenKernels screen_avx512;
 extern const ScreenKernels screen_avx512vnni;
+#ifdef PYAD_AMX_LEVEL
+extern const ScreenKernels screen_avx512amx;
+#endif
 #endif
 
 // The kernels of the level in use.
 const ScreenKernels& screen_kernels();
 
+// Visits the rows of panel p that may lie within the bar of query i, from the most promising on, so
+// that the bar falls fast. visit(query, row) returns the query's new bar.
+template <typename Rows, typename Queries, typename Visit>
+void visit_panel(const Rows& rows, Queries& queries, int64_t i, int64_t p, uint32_t open,
+                 const float* bound, Visit&& visit) {
+    if (!open) return;
+    int j = __builtin_ctz(open);
+    for (uint32_t rest = open; rest; rest &= rest - 1)
+        if (bound[__builtin_ctz(rest)] < bound[j]) j = __builtin_ctz(rest);
+    for (;;) {
+        const int64_t row = p * kPanel + j;
+        if (row < rows.size() && queries.within(i, bound[j], rows.residual(row)))
+            queries.set_best(i, visit(i, row));
+        open &= ~(1u << j);
+        if (!open) return;
+        j = __builtin_ctz(open);
+    }
+}
+
 // Visits every row that may lie within a query's bar, for rows and queries packed in one of two
-// ways: PackedRows with PackedQueries (float32), QuantizedRows with QuantizedQueries (8 bits).
-// tile(group, panel, hits, bounds) runs one tile. visit(query, row) returns the query's new bar
-// (its best distance so far). Rows of one panel are visited from the most promising on, so that
-// bars fall fast.
+// ways: PackedRows with PackedQueries (float32), QuantizedRows with QuantizedQueries (few bits).
+// tile(group, panel, hits, bounds) runs one tile. For queries that come with a good bar.
 template <typename Rows, typename Queries, typename Tile, typename Visit>
 void screen(const Rows& rows, Queries& queries, int64_t n, Tile&& tile, Visit&& visit) {
     uint32_t hits[kMaxTileHeight];
     float bounds[kMaxTileHeight * kPanel];
     const int MR = queries.MR();
-    for (int64_t p = 0; p < rows.panels(); ++p) {
+    for (int64_t p = 0; p < rows.panels(); ++p)
         for (int64_t g = 0; g < queries.groups(); ++g) {
             tile(g, p, hits, bounds);
-            for (int r = 0; r < MR; ++r) {
-                const int64_t i = g * MR + r;
-                if (i >= n) break;
-                uint32_t open = hits[r];
-                if (!open) continue;
-                const float* bound = bounds + r * kPanel;
-                // The most promising row first: its distance settles most of the others.
-                int j = __builtin_ctz(open);
-                for (uint32_t rest = open; rest; rest &= rest - 1)
-                    if (bound[__builtin_ctz(rest)] < bound[j]) j = __builtin_ctz(rest);
-                for (;;) {
-                    const int64_t row = p * kPanel + j;
-                    if (row < rows.size() && queries.within(i, bound[j], rows.residual(row)))
-                        queries.set_best(i, visit(i, row));
-                    open &= ~(1u << j);
-                    if (!open) break;
-                    j = __builtin_ctz(open);
-                }
-            }
+            for (int r = 0; r < MR && g * MR + r < n; ++r)
+                visit_panel(rows, queries, g * MR + r, p, hits[r], bounds + r * kPanel, visit);
         }
-    }
 }
 
 // The same with the float32 tile of `kernels`.

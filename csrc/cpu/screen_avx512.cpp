@@ -3,7 +3,7 @@
 #include "screen_tile.h"
 
 namespace pyad {
-const ScreenKernels screen_avx512{12, tile_of<Avx512, 12>, canonical_of<Avx512>, nullptr, nullptr};
+const ScreenKernels screen_avx512 = screen_of<Avx512, 12>(nullptr, nullptr);
 
 }  // namespace pyad
 #endif

@@ -17,6 +17,20 @@ struct Portable {
     static type subtract(type a, type b) { return a - b; }
     static type multiply(type a, type b) { return a * b; }
     static type multiply_add(type a, type b, type c) { return a * b + c; }
+    // Rounded towards zero and clamped to 0 ... 255; NaN becomes 0.
+    static void store_bytes(uint8_t* p, type v) {
+        for (int i = 0; i < 4; ++i)
+            p[i] = v[i] > 0.0f ? static_cast<uint8_t>(v[i] < 255.0f ? v[i] : 255.0f) : 0;
+    }
+    // Bit j set where the j-th of 32 bytes is at most `highest`.
+    static uint32_t within(const uint8_t* p, uint8_t highest) {
+        uint8_t any = 0;
+        for (int j = 0; j < 32; ++j) any |= p[j] <= highest;
+        if (!any) return 0;  // nearly always; the loop above becomes vector code
+        uint32_t mask = 0;
+        for (int j = 0; j < 32; ++j) mask |= static_cast<uint32_t>(p[j] <= highest) << j;
+        return mask;
+    }
     static uint32_t less_equal(type a, type b) {
         uint32_t mask = 0;
         for (int i = 0; i < 4; ++i) mask |= static_cast<uint32_t>(a[i] <= b[i]) << i;
@@ -26,7 +40,6 @@ struct Portable {
 
 }  // namespace
 
-const ScreenKernels screen_portable{4, tile_of<Portable, 4>, canonical_of<Portable>, nullptr,
-                                    nullptr};
+const ScreenKernels screen_portable = screen_of<Portable, 4>(nullptr, nullptr);
 
 }  // namespace pyad

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.ops._checks import whole_number
 from pyad_edge.ops._native import native
+from pyad_edge.ops._principal import principal_basis
 
 __all__ = ["MemoryBank", "nearest_neighbors"]
 
 Array = NDArray[np.float32]
+ScreenName = Literal["auto", "float32", "bfloat16", "int8"]
+SCREENS: tuple[str, ...] = get_args(ScreenName)
+# Rows from which on contracting a bank was measured to pay.
+LARGE = 1024
+LARGE_FOR_INT8 = 4096
 
 
 class MemoryBank:
@@ -23,14 +29,31 @@ class MemoryBank:
 
     Args:
         bank: (M, D) float32, finite, M >= 1.
+        screen: how rows are excluded: "float32", "bfloat16" or "int8" products, or "auto" for the
+            fastest of the CPU level in use. It never changes a result.
+        contract: whether large banks are screened along their principal directions only. It never
+            changes a result either.
 
     Raises:
         TypeError: if ``bank`` is not float32.
-        ValueError: if its shape is wrong or a value is not finite.
+        ValueError: if its shape is wrong, a value is not finite, or the CPU level in use has no
+            such screen.
     """
 
-    def __init__(self, bank: Array) -> None:
-        self._native: Any = native.MemoryBank(_matrix("bank", bank, "(M, D)"))
+    def __init__(self, bank: Array, *, screen: ScreenName = "auto", contract: bool = True) -> None:
+        bank = _matrix("bank", bank, "(M, D)")
+        if screen not in SCREENS:
+            raise ValueError(
+                f"[nearest_neighbors] expected screen as one of {', '.join(SCREENS)}, got "
+                f"{screen!r}."
+            )
+        choice = native.Screen.__members__[screen]
+        fast = native.chosen_screen(choice, min(bank.shape[1], 1024)).name == "int8"
+        large = len(bank) >= (LARGE_FOR_INT8 if fast else LARGE)
+        basis = principal_basis(bank) if contract and large else None
+        if basis is None:
+            basis = np.empty((0, 0), np.float32)
+        self._native: Any = native.MemoryBank(bank, choice, basis)
 
     @property
     def size(self) -> int:
@@ -41,6 +64,16 @@ class MemoryBank:
     def dim(self) -> int:
         """D, the length of a row."""
         return int(self._native.dim)
+
+    @property
+    def screen(self) -> str:
+        """The screen in use: "float32", "bfloat16" or "int8"."""
+        return str(self._native.screen.name)
+
+    @property
+    def screened_dim(self) -> int:
+        """Numbers per row that the screen reads: D, or fewer where the bank is contracted."""
+        return int(self._native.screened_dim)
 
     def search(self, queries: Array, *, k: int = 1) -> tuple[Array, NDArray[np.int64]]:
         """Find the ``k`` nearest rows of each query.
@@ -57,6 +90,30 @@ class MemoryBank:
             TypeError: if ``queries`` is not float32 or ``k`` no whole number.
             ValueError: if a shape, ``k`` or a value does not fit.
         """
+        distances, indices, _ = self._search(queries, k, count=False)
+        return distances, indices
+
+    def search_counted(
+        self, queries: Array, *, k: int = 1
+    ) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
+        """As :meth:`search`, with how many rows had to be evaluated canonically.
+
+        Args:
+            queries: (Q, D) float32, finite.
+            k: neighbours per query, 1 <= k <= M.
+
+        Returns:
+            distances, indices: as for :meth:`search`.
+            evaluated: (Q,) int64, between k and about M.
+
+        Raises:
+            TypeError, ValueError: as for :meth:`search`.
+        """
+        return self._search(queries, k, count=True)
+
+    def _search(
+        self, queries: Array, k: int, *, count: bool
+    ) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
         queries = _matrix("queries", queries, f"(Q, {self.dim})")
         if queries.shape[1] != self.dim:
             raise ValueError(
@@ -67,8 +124,9 @@ class MemoryBank:
         k = whole_number("nearest_neighbors", "k", k, 1, self.size, what=" (rows of the bank)")
         distances = np.empty((len(queries), k), np.float32)
         indices = np.empty((len(queries), k), np.int64)
-        self._native.search(queries, distances, indices)
-        return distances, indices
+        evaluated = np.empty(len(queries) if count else 0, np.int64)
+        self._native.search(queries, distances, indices, evaluated)
+        return distances, indices, evaluated
 
 
 def nearest_neighbors(

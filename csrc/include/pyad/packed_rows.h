@@ -12,6 +12,12 @@ constexpr float kScreenLimit = 1e15f;  // larger values could overflow the scree
 
 constexpr int64_t kScreenDim = 1 << 17;  // longer rows are searched canonically
 
+// Bounds of a group's queries as whole numbers from 0 to 255: bound * slopes[r] + offsets[r].
+struct Levels {
+    const float* slopes;
+    const float* offsets;
+};
+
 class PackedRows {
   public:
     // mean: (D) float32 to subtract, or nullptr for the mean of the rows.
@@ -23,11 +29,11 @@ class PackedRows {
     // True where a value is too large for the screen; search canonically then.
     bool huge() const { return huge_; }
 
-    const float* row(int64_t m) const { return rows_.data() + m * D_; }               // (D)
     const float* panel(int64_t p) const { return packed_.data() + p * D_ * kPanel; }  // (D, 32)
     const float* norms(int64_t p) const { return norms_.data() + p * kPanel; }        // (32)
     const float* mean() const { return mean_.data(); }                                // (D)
     float residual(int64_t) const { return 0.0f; }
+    float largest_residual() const { return 0.0f; }
     // The factor c of the error bound c (||q||^2 + ||b||^2), and its guard against underflow.
     double error_factor() const { return error_factor_; }
     double error_floor() const { return error_floor_; }
@@ -36,7 +42,7 @@ class PackedRows {
     int64_t M_, D_;
     bool huge_ = false;
     double error_factor_, error_floor_;
-    std::vector<float> rows_, packed_, norms_, mean_;
+    std::vector<float> packed_, norms_, mean_;
 };
 
 // (D) mean of M rows, accumulated in float64 in index order.
@@ -58,6 +64,8 @@ class PackedQueries {
     const float* thresholds(int64_t g) const { return thresholds_.data() + g * MR_; }  // (MR)
     // Whether a row whose tile gave `bound` may still lie within the bar of query i.
     bool within(int64_t i, float bound, float) const { return bound <= thresholds_[i]; }
+    double bar(int64_t i, float) const { return thresholds_[i]; }
+    double norm(int64_t i) const { return reduced_norms_[i]; }
     int64_t groups() const { return (n_ + MR_ - 1) / MR_; }
 
   private:

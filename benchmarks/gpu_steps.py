@@ -204,7 +204,8 @@ def benchmarks(work: Work, limit: float) -> dict[str, Any]:
     out = work.folder / "benchmarks.json"
     out.unlink(missing_ok=True)
     script = ROOT / "benchmarks" / "run.py"
-    command = [sys.executable, str(script), "--device", "cuda", "--json", str(out)]
+    command = [sys.executable, str(script), "--device", "cuda", "--seconds", "1.5"]
+    command += ["--json", str(out)]
     done = work.command(command, limit)
     content = json.loads(out.read_text()) if out.is_file() else {}
     if not content.get("rows"):

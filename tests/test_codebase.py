@@ -67,7 +67,7 @@ def test_python_is_formatted() -> None:
 
 
 def test_cpp_is_formatted() -> None:
-    files = sources("csrc", suffixes=(".h", ".cpp", ".cu"))
+    files = sources("csrc", suffixes=(".h", ".cpp", ".cu", ".cuh"))
     tool("clang-format", "--dry-run", "-Werror", *map(str, files))
 
 
@@ -95,7 +95,7 @@ def test_the_module_file_only_registers() -> None:
 
 
 def test_files_stay_small() -> None:
-    files = sources(*PYTHON, "csrc", suffixes=(".py", ".h", ".cpp", ".cu"))
+    files = sources(*PYTHON, "csrc", suffixes=(".py", ".h", ".cpp", ".cu", ".cuh"))
     lengths = {path: len(path.read_text().splitlines()) for path in files}
     long = {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n > 400}
     assert not long, f"longer than 400 lines: {long}"

@@ -13,7 +13,7 @@
 namespace pyad {
 namespace {
 
-constexpr int kTries = 5;
+constexpr int kTries = 8;
 constexpr double kSeconds = 0.01;  // of one try
 
 using Work = std::function<void(int64_t thread, int64_t rounds)>;

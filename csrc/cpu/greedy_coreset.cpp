@@ -1,9 +1,11 @@
 #include "pyad/greedy_coreset.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <functional>
 
+#include "coreset_screen.h"
 #include "ieee_arithmetic.h"
 #include "pyad/nearest_neighbors.h"
 #include "pyad/parallel.h"
@@ -15,8 +17,37 @@ namespace {
 constexpr int64_t kSubset = 2048;  // T: with P = 128 it fills 1 MB of L2
 constexpr int64_t kPicks =
     256;  // picks of one pass at most; more would leave too few rows in the subset
-constexpr int64_t kRows = 384;    // rows of one block of a pass
-constexpr float kPicked = -1.0f;  // below every distance
+constexpr int64_t kRows = 384;     // rows of one block of a pass
+constexpr int64_t kSample = 4096;  // rows whose mean centres the screen; any vector would do
+constexpr float kPicked = -1.0f;   // below every distance
+
+std::vector<float> mean_of_some(const float* points, int64_t N, int64_t P) {
+    const int64_t step = (N + kSample - 1) / kSample, n = (N + step - 1) / step;
+    std::vector<float> sample(n * P);
+    for (int64_t i = 0; i < n; ++i)
+        std::memcpy(sample.data() + i * P, points + i * step * P, P * sizeof(float));
+    return mean_of_rows(sample.data(), n, P);
+}
+
+// First of the largest values: sixteen maxima at a time, which compilers turn into vectors.
+int64_t first_maximum(const std::vector<float>& values) {
+    const int64_t n = static_cast<int64_t>(values.size());
+    float most[16];
+    std::fill(most, most + 16, kPicked);
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int l = 0; l < 16; ++l) most[l] = values[i + l] > most[l] ? values[i + l] : most[l];
+    for (; i < n; ++i) most[0] = std::max(most[0], values[i]);
+    const float largest = *std::max_element(most, most + 16);
+    return std::find(values.begin(), values.end(), largest) - values.begin();
+}
+
+// A pick that may be nearer to a point than all before: the larger the product, the nearer.
+struct Hit {
+    int32_t dot;
+    int32_t pick;
+    bool operator<(const Hit& other) const { return dot < other.dot; }
+};
 
 }  // namespace
 
@@ -49,7 +80,19 @@ GreedyCoreset::GreedyCoreset(const float* points, int64_t N, int64_t P, const fl
       N_(N),
       P_(P),
       nearest_(initial, initial + N),
-      mean_(mean_of_rows(points, N, P)) {}
+      mean_(mean_of_some(points, N, P)),
+      subset_panels_(std::make_unique<CoresetPanels>()) {
+    const IeeeArithmetic arithmetic;
+    if (const CoresetKernels* kernels = coreset_kernels())
+        screen_ = CoresetScreen::make(*kernels, points, N, P, mean_.data());
+    if (!screen_) return;
+    bars_.assign(N + kMaxCoresetHeight, kNoHit);
+    parallel_for(N, kRows, [&](int64_t begin, int64_t end) {
+        for (int64_t n = begin; n < end; ++n) bars_[n] = screen_->bar(n, nearest_[n]);
+    });
+}
+
+GreedyCoreset::~GreedyCoreset() = default;
 
 void GreedyCoreset::advance(int64_t limit) {
     const IeeeArithmetic arithmetic;
@@ -66,10 +109,16 @@ void GreedyCoreset::choose_subset() {
     float least = kPicked;  // the smallest value of the subset
     int64_t ties = N_;      // how many rows with that value belong to it
     if (N_ > kSubset) {
-        std::vector<float> values(nearest_);
+        // Values only fall, and slowly: those above a little less than the last subset's smallest
+        // are nearly always enough, and few.
+        std::vector<float> values;
+        const float guess = 0.9f * least_;
+        for (const float value : nearest_)
+            if (value > guess) values.push_back(value);
+        if (static_cast<int64_t>(values.size()) <= kSubset) values = nearest_;
         const auto last = values.begin() + kSubset - 1;
         std::nth_element(values.begin(), last, values.end(), std::greater<float>());
-        least = *last;
+        least_ = least = *last;
         outside_ = *std::max_element(last + 1, values.end());
         ties = std::count(values.begin(), last + 1, least);
     }
@@ -83,42 +132,120 @@ void GreedyCoreset::choose_subset() {
         std::memcpy(subset_points_.data() + i * P_, points_ + subset_[i] * P_, P_ * sizeof(float));
         subset_nearest_[i] = nearest_[subset_[i]];
     }
+    if (screen_) {
+        screen_->pack(subset_, 0, subset_panels_.get());
+        for (size_t i = 0; i < subset_.size(); ++i)
+            subset_panels_->offsets[i] = screen_->scan_offset(subset_[i], subset_nearest_[i]);
+        subset_hits_.resize(subset_panels_->count);
+    }
 }
 
 int64_t GreedyCoreset::pick_in_subset(int64_t limit) {
-    const auto canonical = screen_kernels().canonical;
-    const int64_t T = static_cast<int64_t>(subset_.size());
     int64_t made = 0;
-    int64_t last = -1;
     while (made < std::min(limit, kPicks)) {
-        int64_t best = 0;
-        for (int64_t i = 0; i < T; ++i) {
-            if (last >= 0 && subset_nearest_[i] > kPicked) {
-                const float d = canonical(subset_points_.data() + i * P_,
-                                          subset_points_.data() + last * P_, P_);
-                subset_nearest_[i] = std::min(subset_nearest_[i], d);
-            }
-            if (subset_nearest_[i] > subset_nearest_[best]) best = i;
-        }
+        const int64_t best = first_maximum(subset_nearest_);
         // The first pick of a subset is the global maximum, ties included. Later ones must be
         // strictly above every row outside: an equal one there could have the smaller index.
         if (made > 0 && !(subset_nearest_[best] > outside_)) break;
-        subset_nearest_[best] = kPicked;
         picks_.push_back(subset_[best]);
-        last = best;
         ++made;
+        come_nearer(best);
     }
     return made;
 }
 
+void GreedyCoreset::come_nearer(int64_t picked) {
+    const auto canonical = screen_kernels().canonical;
+    const float* pick = subset_points_.data() + picked * P_;
+    const auto update = [&](int64_t i) {
+        const float d = canonical(subset_points_.data() + i * P_, pick, P_);
+        subset_nearest_[i] = std::min(subset_nearest_[i], d);
+    };
+    subset_nearest_[picked] = kPicked;
+    if (!screen_) {
+        for (size_t i = 0; i < subset_.size(); ++i)
+            if (subset_nearest_[i] > kPicked) update(i);
+        return;
+    }
+    subset_panels_->offsets[picked] = screen_->scan_offset(subset_[picked], kPicked);
+    screen_->kernels().scan(screen_->point(subset_[picked]), subset_panels_->values.data(),
+                            subset_panels_->count, screen_->depth(), subset_panels_->offsets.data(),
+                            screen_->scan_bar(subset_[picked]), subset_hits_.data());
+    for (int64_t p = 0; p < subset_panels_->count; ++p)
+        for (uint32_t open = subset_hits_[p]; open; open &= open - 1) {
+            const int64_t i = p * kCoresetPanel + __builtin_ctz(open);
+            update(i);
+            subset_panels_->offsets[i] = screen_->scan_offset(subset_[i], subset_nearest_[i]);
+        }
+}
+
 void GreedyCoreset::apply(int64_t first) {
+    for (size_t i = first; i < picks_.size(); ++i) nearest_[picks_[i]] = kPicked;
+    if (screen_)
+        apply_in_8_bits(first);
+    else
+        apply_in_float(first);
+}
+
+void GreedyCoreset::apply_in_8_bits(int64_t first) {
+    const auto canonical = screen_kernels().canonical;
+    const CoresetKernels& kernels = screen_->kernels();
+    CoresetPanels panels;
+    screen_->pack(picks_, first, &panels);
+    for (size_t i = first; i < picks_.size(); ++i) bars_[picks_[i]] = kNoHit;
+    const auto visit = [&](int64_t n, const Hit& hit) {
+        const int64_t pick = picks_[first + hit.pick];
+        const float d = canonical(points_ + n * P_, points_ + pick * P_, P_);
+        if (!(d < nearest_[n])) return;
+        nearest_[n] = d;
+        bars_[n] = screen_->bar(n, d);
+    };
+    std::atomic<int64_t> found{0};
+    parallel_for(N_, kRows, [&](int64_t begin, int64_t end) {
+        thread_local std::vector<Hit> hits[kMaxCoresetHeight];
+        int32_t dots[kMaxCoresetHeight * kCoresetPanel];
+        uint32_t masks[kMaxCoresetHeight];
+        int64_t count = 0;
+        kernels.begin();
+        for (int64_t n = begin; n < end; n += kernels.height) {
+            const int64_t rows = std::min<int64_t>(kernels.height, end - n);
+            for (int64_t p = 0; p < panels.count; ++p) {
+                kernels.tile(screen_->point(n), panels.panel(p), screen_->depth(),
+                             panels.offsets.data() + p * kCoresetPanel, bars_.data() + n, masks,
+                             dots);
+                for (int64_t r = 0; r < rows; ++r)
+                    for (uint32_t open = masks[r]; open; open &= open - 1) {
+                        const int64_t j = __builtin_ctz(open);
+                        if (hits[r].empty())
+                            for (int64_t d = 0; d < P_; d += 16)
+                                __builtin_prefetch(points_ + (n + r) * P_ + d);
+                        hits[r].push_back({dots[r * kCoresetPanel + j],
+                                           static_cast<int32_t>(p * kCoresetPanel + j)});
+                    }
+            }
+            // The most promising pick first: it settles most of the others.
+            for (int64_t r = 0; r < rows; ++r) {
+                if (hits[r].empty()) continue;
+                visit(n + r, *std::max_element(hits[r].begin(), hits[r].end()));
+                for (const Hit& hit : hits[r])
+                    if (hit.dot > bars_[n + r]) visit(n + r, hit);
+                count += static_cast<int64_t>(hits[r].size());
+                hits[r].clear();
+            }
+        }
+        kernels.end();
+        found += count;
+    });
+    // Far apart from the rest, a few points can make the common scale too coarse for all others.
+    const int64_t pairs = N_ * (static_cast<int64_t>(picks_.size()) - first);
+    if (passes_ > 0 && found > pairs / 8) screen_.reset();
+}
+
+void GreedyCoreset::apply_in_float(int64_t first) {
     const int64_t count = static_cast<int64_t>(picks_.size()) - first;
     std::vector<float> centers(count * P_);
-    for (int64_t i = 0; i < count; ++i) {
-        const int64_t row = picks_[first + i];
-        nearest_[row] = kPicked;
-        std::memcpy(centers.data() + i * P_, points_ + row * P_, P_ * sizeof(float));
-    }
+    for (int64_t i = 0; i < count; ++i)
+        std::memcpy(centers.data() + i * P_, points_ + picks_[first + i] * P_, P_ * sizeof(float));
     const PackedRows packed(centers.data(), count, P_, mean_.data());
     const ScreenKernels& kernels = screen_kernels();
     parallel_for(N_, kRows, [&](int64_t begin, int64_t end) {
@@ -128,8 +255,9 @@ void GreedyCoreset::apply(int64_t first) {
         float* nearest = nearest_.data() + begin;
         const auto update = [&](int64_t i, int64_t center) {
             if (nearest[i] > kPicked)
-                nearest[i] = std::min(nearest[i],
-                                      kernels.canonical(points + i * P_, packed.row(center), P_));
+                nearest[i] =
+                    std::min(nearest[i],
+                             kernels.canonical(points + i * P_, centers.data() + center * P_, P_));
             return nearest[i];
         };
         if (!packed.huge()) queries.pack(points, n, packed, kernels.MR, nearest);

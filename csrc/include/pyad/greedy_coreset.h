@@ -13,13 +13,21 @@
 // it is the maximum of all rows, and one pass over memory serves all picks that were made inside
 // the subset.
 //
+// Most pairs of a row and a pick need no distance: a screen that cannot err excludes them, in 8
+// bits where the CPU has integer dot products (csrc/cpu/coreset_screen.h), in float32
+// (packed_rows.h) elsewhere.
+//
 // Limits: finite values (checked by the caller), count <= N, N P < 2^60.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace pyad {
+
+class CoresetScreen;
+struct CoresetPanels;
 
 // out (N, P_out) = points (N, D) x matrix (D, P_out), each output summed over d in index order in
 // float32 without fused operations: the same bits everywhere.
@@ -28,8 +36,9 @@ void project(const float* points, int64_t N, int64_t D, const float* matrix, int
 
 class GreedyCoreset {
   public:
-    // `points` must outlive the object.
+    // `points` must outlive the object. The level in use now serves all of its life.
     GreedyCoreset(const float* points, int64_t N, int64_t P, const float* initial);
+    ~GreedyCoreset();
 
     // Appends at least one and at most `limit` picks, those that one pass over memory can settle.
     void advance(int64_t limit);
@@ -40,18 +49,26 @@ class GreedyCoreset {
   private:
     void choose_subset();
     int64_t pick_in_subset(int64_t limit);
+    void come_nearer(int64_t picked);
     void apply(int64_t first);
+    void apply_in_8_bits(int64_t first);
+    void apply_in_float(int64_t first);
 
     const float* points_;
     int64_t N_, P_;
     int64_t passes_ = 0;
-    std::vector<float> nearest_;  // (N) squared distance to the nearest pick; -1: picked
-    std::vector<float> mean_;     // (P)
+    std::vector<float> nearest_;             // (N) squared distance to the nearest pick; -1: picked
+    std::vector<float> mean_;                // (P), of some rows
+    std::unique_ptr<CoresetScreen> screen_;  // nullptr: in float32
+    std::vector<int32_t> bars_;              // (N) of the screen, and what fills the last tile
     std::vector<int64_t> picks_;
     std::vector<int64_t> subset_;       // rows in ascending order
     std::vector<float> subset_points_;  // (T, P)
     std::vector<float> subset_nearest_;
+    std::unique_ptr<CoresetPanels> subset_panels_;
+    std::vector<uint32_t> subset_hits_;
     float outside_ = -1.0f;  // the largest value outside the subset
+    float least_ = -1.0f;    // the smallest value of the last subset
 };
 
 }  // namespace pyad

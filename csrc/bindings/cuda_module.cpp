@@ -11,4 +11,5 @@ PYBIND11_MODULE(_cuda, m) {
     register_cuda_preprocess(m);
     register_cuda_patch_aggregation(m);
     register_cuda_anomaly_map(m);
+    register_cuda_cosine_distance_map(m);
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,34 @@ def cosine_distance_map(
             leaves the range of float32.
     """
     sources = _checked(encoder, decoder)
+    factors = _factors(weights, len(sources))
+    (H, W), levels, bands = _levels(
+        [a.shape[2:] for a, _ in sources], size=size, sigma=sigma, align_corners=align_corners
+    )
+    pairs = [
+        (*_same_layout(a, b), factor, level)
+        for (a, b), factor, level in zip(sources, factors, levels, strict=True)
+    ]
+    N = len(sources[0][0])
+    maps = np.empty((N, H, W), np.float32)
+    maxima = np.empty(N, np.float32)
+    means = np.empty(N, np.float32)
+    if N > 0:
+        fault = native.cosine_distance_map(pairs, bands, maps, maxima, means)
+        if fault is not None:
+            raise ValueError(_explain(sources, *fault))
+    return maps, maxima, means
+
+
+def _levels(
+    grids: Sequence[tuple[int, ...]], *, size: tuple[int, int], sigma: float, align_corners: bool
+) -> tuple[tuple[int, ...], list[int], list[tuple[Any, Any]]]:
+    """(H, W), the level of each pair, and (rows, columns) of each level; pairs of a size share one.
+
+    Raises:
+        TypeError: if ``align_corners`` is no truth value.
+        ValueError: if ``size`` or ``sigma`` does not fit.
+    """
     sides = whole_sides(size)
     if sides is None or len(sides) != 2:
         raise ValueError(
@@ -79,29 +108,16 @@ def cosine_distance_map(
         raise TypeError(
             f"[cosine_distance_map] expected align_corners as True or False, got {align_corners!r}."
         )
-    factors = _factors(weights, len(sources))
-    H, W = sides
-    grids = list(dict.fromkeys(a.shape[2:] for a, _ in sources))
+    different = list(dict.fromkeys(grids))
+    corners = bool(align_corners)
     bands = [
         (
-            upsample_and_smooth(h, H, float(sigma), bool(align_corners)),
-            upsample_and_smooth(w, W, float(sigma), bool(align_corners)),
+            upsample_and_smooth(h, sides[0], float(sigma), corners),
+            upsample_and_smooth(w, sides[1], float(sigma), corners),
         )
-        for h, w in grids
+        for h, w in different
     ]
-    pairs = [
-        (*_same_layout(a, b), factor, grids.index(a.shape[2:]))
-        for (a, b), factor in zip(sources, factors, strict=True)
-    ]
-    N = len(sources[0][0])
-    maps = np.empty((N, H, W), np.float32)
-    maxima = np.empty(N, np.float32)
-    means = np.empty(N, np.float32)
-    if N > 0:
-        fault = native.cosine_distance_map(pairs, bands, maps, maxima, means)
-        if fault is not None:
-            raise ValueError(_explain(sources, *fault))
-    return maps, maxima, means
+    return sides, [different.index(grid) for grid in grids], bands
 
 
 def _checked(encoder: Sequence[Array], decoder: Sequence[Array]) -> list[tuple[Array, Array]]:

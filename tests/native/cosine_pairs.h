@@ -1,6 +1,7 @@
 // Pairs of feature maps for the tests of cosine_distance_map and of its CUDA form.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -96,8 +97,9 @@ struct Pairs {
 struct CosineMaps {
     std::vector<float> maps, maxima, means;
     bool operator==(const CosineMaps& other) const {
-        const auto same = [](const std::vector<float>& x, const std::vector<float>& y) {
-            return x.size() == y.size() && std::memcmp(x.data(), y.data(), 4 * x.size()) == 0;
+        const auto bits = [](float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0; };
+        const auto same = [&](const std::vector<float>& x, const std::vector<float>& y) {
+            return x.size() == y.size() && std::equal(x.begin(), x.end(), y.begin(), bits);
         };
         return same(maps, other.maps) && same(maxima, other.maxima) && same(means, other.means);
     }

@@ -2,6 +2,10 @@
 
 from pyad_edge.ops.cuda.anomaly_map import anomaly_map, anomaly_map_workspace
 from pyad_edge.ops.cuda.arrays import DeviceArray
+from pyad_edge.ops.cuda.cosine_distance_map import (
+    cosine_distance_map,
+    cosine_distance_map_workspace,
+)
 from pyad_edge.ops.cuda.device import device_count, why_unavailable
 from pyad_edge.ops.cuda.nearest_neighbors import nearest_neighbors
 from pyad_edge.ops.cuda.patch_aggregation import patch_aggregation
@@ -11,6 +15,8 @@ __all__ = [
     "DeviceArray",
     "anomaly_map",
     "anomaly_map_workspace",
+    "cosine_distance_map",
+    "cosine_distance_map_workspace",
     "device_count",
     "nearest_neighbors",
     "patch_aggregation",

@@ -80,7 +80,7 @@ int32_t CoresetScreen::half_excess(int64_t n, float nearest) const {
     const double d = std::sqrt(static_cast<double>(nearest)) * (1.0 + error_) + reach_;
     const double t = d * inverse_ * kSlack;
     const double half = (static_cast<double>(norms_[n]) - t * t * kSlack) * 0.5;
-    return static_cast<int32_t>(std::floor(std::max(half, -static_cast<double>(kNoHit))));
+    return static_cast<int32_t>(std::max(half, -static_cast<double>(kNoHit))) - 1;  // at most floor
 }
 
 void CoresetScreen::pack(const std::vector<int64_t>& rows, int64_t first,

@@ -33,10 +33,10 @@ struct CoresetKernels {
     void (*end)();
 
     // dots[r, j] = points[r] . panel[j] + offsets[j] for `height` points and 32 picks; bit j of
-    // hits[r] is set where that is above bars[r]; dots are written where hits is not 0.
+    // hits[r] is set where that is above bars[r]. Returns the points that have any, a bit each.
     //   points (height, depth) int8     panel (depth / 4, 32, 4) uint8: v + 128
-    void (*tile)(const int8_t* points, const uint8_t* panel, int64_t depth, const int32_t* offsets,
-                 const int32_t* bars, uint32_t* hits, int32_t* dots);
+    uint32_t (*tile)(const int8_t* points, const uint8_t* panel, int64_t depth,
+                     const int32_t* offsets, const int32_t* bars, uint32_t* hits, int32_t* dots);
 
     // The same for one point and many panels, without dots.
     void (*scan)(const int8_t* point, const uint8_t* panels, int64_t count, int64_t depth,

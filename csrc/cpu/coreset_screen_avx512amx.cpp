@@ -28,13 +28,13 @@ void begin() {
 
 void end() { _tile_release(); }
 
-void tile(const int8_t* points, const uint8_t* panel, int64_t depth, const int32_t* offsets,
-          const int32_t* bars, uint32_t* hits, int32_t* dots) {
-    // Sums in tiles 0 to 3, each row beginning as the offsets; points in 4 and 5, picks in 6 and 7.
-    _tile_loadd(0, offsets, 0);
-    _tile_loadd(1, offsets + 16, 0);
-    _tile_loadd(2, offsets, 0);
-    _tile_loadd(3, offsets + 16, 0);
+uint32_t tile(const int8_t* points, const uint8_t* panel, int64_t depth, const int32_t* offsets,
+              const int32_t* bars, uint32_t* hits, int32_t* dots) {
+    // Sums in tiles 0 to 3, points in 4 and 5, picks in 6 and 7.
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
     for (int64_t d = 0; d < depth; d += 64, panel += 16 * kCoresetPanel * 4) {
         _tile_loadd(4, points + d, depth);
         _tile_loadd(6, panel, kCoresetPanel * 4);
@@ -50,13 +50,21 @@ void tile(const int8_t* points, const uint8_t* panel, int64_t depth, const int32
     _tile_stored(1, dots + 16, kPitch);
     _tile_stored(2, dots + 16 * kCoresetPanel, kPitch);
     _tile_stored(3, dots + 16 * kCoresetPanel + 16, kPitch);
+    const __m512i left = _mm512_loadu_si512(offsets), right = _mm512_loadu_si512(offsets + 16);
+    uint32_t any = 0;
     for (int r = 0; r < kHeight; ++r) {
         const __m512i bar = _mm512_set1_epi32(bars[r]);
-        const int32_t* dot = dots + r * kCoresetPanel;
-        const uint32_t low = _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(dot), bar);
-        const uint32_t high = _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(dot + 16), bar);
-        hits[r] = low | high << 16;
+        int32_t* dot = dots + r * kCoresetPanel;
+        const __m512i low = _mm512_add_epi32(_mm512_loadu_si512(dot), left);
+        const __m512i high = _mm512_add_epi32(_mm512_loadu_si512(dot + 16), right);
+        const uint32_t hit = _mm512_cmpgt_epi32_mask(low, bar) |
+                             static_cast<uint32_t>(_mm512_cmpgt_epi32_mask(high, bar)) << 16;
+        hits[r] = hit;
+        any |= static_cast<uint32_t>(hit != 0) << r;
+        _mm512_storeu_si512(dot, low);
+        _mm512_storeu_si512(dot + 16, high);
     }
+    return any;
 }
 
 }  // namespace

@@ -11,8 +11,8 @@ constexpr int kHeight = 12;
 void nothing() {}
 
 // dpbusd multiplies 64 pairs of bytes, unsigned by signed, and adds four neighbours.
-void tile(const int8_t* points, const uint8_t* panel, int64_t depth, const int32_t* offsets,
-          const int32_t* bars, uint32_t* hits, int32_t* dots) {
+uint32_t tile(const int8_t* points, const uint8_t* panel, int64_t depth, const int32_t* offsets,
+              const int32_t* bars, uint32_t* hits, int32_t* dots) {
     __m512i left[kHeight], right[kHeight];
     const __m512i offsets0 = _mm512_loadu_si512(offsets),
                   offsets1 = _mm512_loadu_si512(offsets + 16);
@@ -39,13 +39,16 @@ void tile(const int8_t* points, const uint8_t* panel, int64_t depth, const int32
         _mm512_storeu_si512(dots + r * kCoresetPanel, left[r]);
         _mm512_storeu_si512(dots + r * kCoresetPanel + 16, right[r]);
     }
+    uint32_t any = 0;
     for (int r = 0; r < kHeight; ++r) {
         const __m512i bar = _mm512_set1_epi32(bars[r]);
         const int32_t* dot = dots + r * kCoresetPanel;
         const uint32_t low = _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(dot), bar);
         const uint32_t high = _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(dot + 16), bar);
         hits[r] = low | high << 16;
+        any |= static_cast<uint32_t>(hits[r] != 0) << r;
     }
+    return any;
 }
 
 __mmask16 lanes_of(int64_t left) {

@@ -15,8 +15,7 @@ namespace pyad {
 namespace {
 
 constexpr int64_t kSubset = 2048;  // T: with P = 128 it fills 1 MB of L2
-constexpr int64_t kPicks =
-    256;  // picks of one pass at most; more would leave too few rows in the subset
+constexpr int64_t kPicks = 512;    // of one pass at most; then few rows of the subset are left
 constexpr int64_t kRows = 384;     // rows of one block of a pass
 constexpr int64_t kSample = 4096;  // rows whose mean centres the screen; any vector would do
 constexpr float kPicked = -1.0f;   // below every distance
@@ -210,18 +209,20 @@ void GreedyCoreset::apply_in_8_bits(int64_t first) {
         for (int64_t n = begin; n < end; n += kernels.height) {
             const int64_t rows = std::min<int64_t>(kernels.height, end - n);
             for (int64_t p = 0; p < panels.count; ++p) {
-                kernels.tile(screen_->point(n), panels.panel(p), screen_->depth(),
-                             panels.offsets.data() + p * kCoresetPanel, bars_.data() + n, masks,
-                             dots);
-                for (int64_t r = 0; r < rows; ++r)
+                uint32_t any = kernels.tile(screen_->point(n), panels.panel(p), screen_->depth(),
+                                            panels.offsets.data() + p * kCoresetPanel,
+                                            bars_.data() + n, masks, dots);
+                for (; any; any &= any - 1) {
+                    const int64_t r = __builtin_ctz(any);
+                    if (hits[r].empty())
+                        for (int64_t d = 0; d < P_; d += 16)
+                            __builtin_prefetch(points_ + (n + r) * P_ + d);
                     for (uint32_t open = masks[r]; open; open &= open - 1) {
                         const int64_t j = __builtin_ctz(open);
-                        if (hits[r].empty())
-                            for (int64_t d = 0; d < P_; d += 16)
-                                __builtin_prefetch(points_ + (n + r) * P_ + d);
                         hits[r].push_back({dots[r * kCoresetPanel + j],
                                            static_cast<int32_t>(p * kCoresetPanel + j)});
                     }
+                }
             }
             // The most promising pick first: it settles most of the others.
             for (int64_t r = 0; r < rows; ++r) {

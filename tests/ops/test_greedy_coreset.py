@@ -55,6 +55,25 @@ def test_huge_values_take_the_exact_path() -> None:
     check(greedy_coreset, plain.greedy_coreset, points, count=40)
 
 
+def test_a_row_far_from_all_others() -> None:
+    # One scale for all rows leaves the others without any digits in 8 bits.
+    points = np.random.default_rng(3).normal(size=(3000, 20)).astype(np.float32)
+    points[1234] = 1e6
+    check(greedy_coreset, plain.greedy_coreset, points, count=700)
+
+
+@pytest.mark.parametrize("P", [63, 64, 65, 1024, 1025])
+def test_lengths_around_the_steps_of_the_screen(P: int) -> None:
+    points = np.random.default_rng(P).normal(size=(400, P)).astype(np.float32)
+    check(greedy_coreset, plain.greedy_coreset, points, count=30)
+
+
+@pytest.mark.parametrize("scale", [1e-18, 1e-12, 1e12])
+def test_small_and_large_values(scale: float) -> None:
+    points = (np.random.default_rng(4).normal(size=(900, 33)) * scale).astype(np.float32)
+    check(greedy_coreset, plain.greedy_coreset, points, count=90)
+
+
 def test_projection() -> None:
     rng = np.random.default_rng(1)
     for N, D, P in [(1, 1, 1), (300, 37, 128), (70, 384, 65)]:

@@ -25,6 +25,11 @@ struct Avx512 {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                          _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(clamped)));
     }
+    // Integers from memory minus one.
+    static type from_whole(const int32_t* p, int32_t minus) {
+        return _mm512_cvtepi32_ps(
+            _mm512_sub_epi32(_mm512_loadu_si512(p), _mm512_set1_epi32(minus)));
+    }
     // Bit j set where the j-th of 32 bytes is at most `highest`.
     static uint32_t within(const uint8_t* p, uint8_t highest) {
         const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));

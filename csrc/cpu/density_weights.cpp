@@ -83,6 +83,7 @@ const DensityKernels& density_kernels() {
             return density_avx512vnni;
         case Level::avx512:
             return density_avx512;
+        case Level::avx2vnni:
         case Level::avx2:
             return density_avx2;
         default:

@@ -4,8 +4,10 @@
 #include <cstdlib>
 #include <stdexcept>
 
-#ifdef PYAD_AMX_LEVEL
+#ifdef PYAD_X86_LEVELS
 #include <cpuid.h>
+#endif
+#ifdef PYAD_AMX_LEVEL
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -30,11 +32,22 @@ Level parse(const std::string& name, const char* source) {
                                 "), got '" + name + "'.");
 }
 
+#ifdef PYAD_X86_LEVELS
+struct Registers {
+    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+Registers cpuid(unsigned leaf, unsigned part) {
+    Registers r;
+    __get_cpuid_count(leaf, part, &r.eax, &r.ebx, &r.ecx, &r.edx);
+    return r;
+}
+#endif
+
 #ifdef PYAD_AMX_LEVEL
 // The tile unit (AMX) needs the processor's flags and the kernel's permission to use its registers.
 bool tiles_usable() {
-    unsigned a, b, c, d;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    const unsigned d = cpuid(7, 0).edx;
     const bool tile = d & (1u << 24), int8 = d & (1u << 25), bfloat16 = d & (1u << 22);
     constexpr int request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM
     return tile && int8 && bfloat16 && syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
@@ -55,6 +68,8 @@ const char* level_name(Level level) {
             return "avx512vnni";
         case Level::avx512:
             return "avx512";
+        case Level::avx2vnni:
+            return "avx2vnni";
         case Level::avx2:
             return "avx2";
         default:
@@ -68,6 +83,9 @@ std::vector<Level> available_levels() {
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         levels.push_back(Level::avx2);
+#ifdef PYAD_AVX_VNNI_LEVEL
+        if (cpuid(7, 1).eax & (1u << 4)) levels.push_back(Level::avx2vnni);
+#endif
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
             levels.push_back(Level::avx512);

@@ -35,11 +35,19 @@ const ScreenKernels& screen_kernels() {
             return screen_avx512vnni;
         case Level::avx512:
             return screen_avx512;
+#ifdef PYAD_AVX_VNNI_LEVEL
+        case Level::avx2vnni:
+            return screen_avx2vnni;
+#endif
         case Level::avx2:
             return screen_avx2;
         default:
             break;
     }
+#endif
+#ifdef PYAD_ARM_LEVELS
+    if (active_level() == Level::neondot) return screen_neondot;
+    if (active_level() == Level::neon) return screen_neon;
 #endif
     return screen_portable;
 }

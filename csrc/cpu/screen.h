@@ -42,11 +42,18 @@ struct ScreenKernels {
 extern const ScreenKernels screen_portable;
 #ifdef PYAD_X86_LEVELS
 extern const ScreenKernels screen_avx2;
+#ifdef PYAD_AVX_VNNI_LEVEL
+extern const ScreenKernels screen_avx2vnni;
+#endif
 extern const ScreenKernels screen_avx512;
 extern const ScreenKernels screen_avx512vnni;
 #ifdef PYAD_AMX_LEVEL
 extern const ScreenKernels screen_avx512amx;
 #endif
+#endif
+#ifdef PYAD_ARM_LEVELS
+extern const ScreenKernels screen_neon;
+extern const ScreenKernels screen_neondot;
 #endif
 
 // The kernels of the level in use.

@@ -1,7 +1,8 @@
 #ifdef PYAD_AMX_LEVEL
 #include <type_traits>
 
-#include "quantized_avx512.h"
+#include "avx512.h"
+#include "quantized_tile.h"
 #include "screen_tile.h"
 
 namespace pyad {
@@ -60,7 +61,7 @@ void estimate(const QuantizedGroup& group, const QuantizedPanel& panel, int64_t 
               const Levels& levels, uint8_t* estimates, int64_t step) {
     alignas(64) T dots[kHeight * kPanel];
     products<std::is_same_v<T, int32_t>>(group, panel, words, dots);
-    quantized_estimate<kHeight>(dots, group, panel, levels, estimates, step);
+    quantized_estimate<Avx512, kHeight>(dots, group, panel, levels, estimates, step);
 }
 
 template <typename T>
@@ -68,39 +69,38 @@ void tile(const QuantizedGroup& group, const QuantizedPanel& panel, int64_t word
           float* bounds) {
     alignas(64) T dots[kHeight * kPanel];
     products<std::is_same_v<T, int32_t>>(group, panel, words, dots);
-    quantized_test<kHeight>(dots, group, panel, hits, bounds);
+    quantized_test<Avx512, kHeight>(dots, group, panel, hits, bounds);
 }
 
 // To bfloat16, nearest even; the residual of a finite value is exact.
 Quantized quantize_bfloat16(const float* row, const float* mean, int64_t D, int8_t* values) {
     Quantized result;
-    __m512 largest = _mm512_setzero_ps();
-    for (int64_t d = 0; d < D; d += 16)
-        largest = _mm512_max_ps(largest, _mm512_abs_ps(centred(row, mean, D, d)));
-    result.largest = _mm512_reduce_max_ps(largest);
+    result.largest = largest_of(row, mean, D);
     if (!(result.largest < kQuantizedLimit)) return result;
     result.scale = 1.0f;
     // The tile unit flushes small numbers to zero; vectors of nothing else keep v = 0.
-    const bool usable = result.largest > 1e-15f;
-    __m512 residuals = _mm512_setzero_ps(), lengths = _mm512_setzero_ps(),
-           norms = _mm512_setzero_ps();
-    for (int64_t d = 0; d < D; d += 16) {
-        const __m512 x = centred(row, mean, D, d);
-        const __m512i bits = _mm512_castps_si512(x);
-        const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-        __m512i high = _mm512_srli_epi32(
-            _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
-        if (!usable) high = _mm512_setzero_si512();
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(values + d * 2),
-                            _mm512_cvtepi32_epi16(high));
-        const __m512 v = _mm512_castsi512_ps(_mm512_slli_epi32(high, 16));
-        const __m512 r = _mm512_sub_ps(x, v);
-        residuals = _mm512_fmadd_ps(r, r, residuals);
-        lengths = _mm512_fmadd_ps(x, x, lengths);
-        norms = _mm512_fmadd_ps(v, v, norms);
+    const uint32_t kept = result.largest > 1e-15f ? 0xffff0000u : 0u;
+    float z[kLanes], residuals[kLanes] = {}, lengths[kLanes] = {}, norms[kLanes] = {};
+    for (int64_t d = 0; d < D; d += kLanes) {
+        centre(row, mean, D, d, z);
+        uint32_t bits[kLanes];
+        __builtin_memcpy(bits, z, sizeof bits);
+        uint16_t high[kLanes];
+        for (int l = 0; l < kLanes; ++l) {
+            bits[l] = (bits[l] + 0x7fffu + (bits[l] >> 16 & 1u)) & kept;
+            high[l] = static_cast<uint16_t>(bits[l] >> 16);
+        }
+        float v[kLanes];
+        __builtin_memcpy(v, bits, sizeof v);
+        __builtin_memcpy(values + d * 2, high, sizeof high);
+        for (int l = 0; l < kLanes; ++l) {
+            const float r = z[l] - v[l];
+            residuals[l] += r * r;
+            lengths[l] += z[l] * z[l];
+            norms[l] += v[l] * v[l];
+        }
     }
-    // Rounding of up to 2^13 products of a lane: what a norm may be too large.
-    result.norm = static_cast<double>(_mm512_reduce_add_ps(norms));
+    for (const float norm : norms) result.norm += norm;
     result.residual = residual_of(residuals, lengths, 1e-16);
     return result;
 }

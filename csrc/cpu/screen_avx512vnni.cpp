@@ -1,5 +1,6 @@
 #ifdef PYAD_X86_LEVELS
-#include "quantized_avx512.h"
+#include "avx512.h"
+#include "quantized_tile.h"
 #include "screen_tile.h"
 
 namespace pyad {
@@ -40,14 +41,14 @@ void estimate(const QuantizedGroup& group, const QuantizedPanel& panel, int64_t 
               const Levels& levels, uint8_t* estimates, int64_t step) {
     alignas(64) int32_t dots[kHeight * kPanel];
     products(group, panel, words, dots);
-    quantized_estimate<kHeight>(dots, group, panel, levels, estimates, step);
+    quantized_estimate<Avx512, kHeight>(dots, group, panel, levels, estimates, step);
 }
 
 void tile(const QuantizedGroup& group, const QuantizedPanel& panel, int64_t words, uint32_t* hits,
           float* bounds) {
     alignas(64) int32_t dots[kHeight * kPanel];
     products(group, panel, words, dots);
-    quantized_test<kHeight>(dots, group, panel, hits, bounds);
+    quantized_test<Avx512, kHeight>(dots, group, panel, hits, bounds);
 }
 
 const QuantizedKernels int8{kHeight,       1,        128,  1,       false,  0.0,

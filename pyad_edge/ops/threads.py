@@ -34,7 +34,8 @@ def set_num_threads(n: int) -> None:
 
 
 def cpu_level() -> str:
-    """Instruction-set level in use: ``portable``, ``avx2``, ``avx512`` or ``avx512vnni``.
+    """Instruction-set level in use: ``portable``, ``avx2``, ``avx2vnni``, ``avx512``,
+    ``avx512vnni``, ``avx512amx``; on 64-bit Arm ``neon``, ``neondot``.
 
     Raises:
         SettingError: if the environment variable ``PYAD_CPU_LEVEL`` names none that runs here.

@@ -1,6 +1,6 @@
 // Instruction-set levels of the CPU kernels. The best one that the machine has is chosen once at
-// load; the environment variable PYAD_CPU_LEVEL (portable, avx2, avx512, avx512vnni,
-// avx512amx; on 64-bit Arm portable, neon, neondot) forces another.
+// load; the environment variable PYAD_CPU_LEVEL (portable, avx2, avx2vnni, avx512,
+// avx512vnni, avx512amx; on 64-bit Arm portable, neon, neondot) forces another.
 #pragma once
 
 #include <string>
@@ -11,9 +11,10 @@ namespace pyad {
 enum class Level {
     portable = 0,
     avx2 = 1,
-    avx512 = 2,
-    avx512vnni = 3,
-    avx512amx = 4,
+    avx2vnni = 2,
+    avx512 = 3,
+    avx512vnni = 4,
+    avx512amx = 5,
     neon = 16,
     neondot = 17
 };

@@ -16,7 +16,7 @@ constexpr uint32_t kMinusInfinity = 0xff800000u;
 
 // One tile of a map. A warp holds 32 neighbouring columns, a thread four rows of one column.
 struct AnomalyMapTile {
-    static constexpr int threads = 128;
+    static constexpr int threads = 128, resident = 8;
     static constexpr int width = kWarp, height = 16;
     static constexpr int warps = threads / kWarp;
     static constexpr int outputs = height / warps;  // of a thread

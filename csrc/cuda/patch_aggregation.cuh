@@ -26,7 +26,7 @@ struct SmallDivisor {
 
 // 32 dims of a tile of at most 128 patches.
 struct AggregationTile {
-    static constexpr int threads = 256;
+    static constexpr int threads = 256, resident = 2;
     static constexpr int warps = threads / kWarp;
     static constexpr int patches = 128;  // of a tile, and of the part of a level that it needs
     static constexpr int dims = 32;

@@ -10,17 +10,20 @@
 
 namespace pyad::cuda {
 
-struct alignas(4) FourBytes {
-    unsigned char of[4];
+template <int n>
+struct alignas(n) Bytes {
+    unsigned char of[n];
 };
 
 // A tile of 4 x 32 output pixels, all channels. `packed`: the bytes of a source row lie side by
-// side, and where all rows start at multiples of four they are read four at a time.
-template <int C, bool packed>
+// side. A thread takes `bytes` neighbouring ones of each row, with one load where all rows start at
+// multiples of that number (`words`); 8 pay where a tile is made of long pieces of rows.
+template <int C, bool packed, int bytes>
 struct PreprocessTile {
-    static constexpr int threads = 128;
+    static constexpr int threads = 128, loaded_bytes = bytes;
+    static constexpr int resident = bytes == 8 ? 4 : 5;
     static constexpr int width = kWarp, height = 4;
-    static constexpr int chunk = 4 * threads;  // values of a source row (W * C) held at a time
+    static constexpr int chunk = bytes * threads;  // values of a source row (W * C) held at a time
     static constexpr int outputs = height * width * C / threads;  // of a thread
     static constexpr int ahead = 4;                               // source rows read before use
     struct Shared {
@@ -49,10 +52,10 @@ struct PreprocessTile {
             PYAD_UNROLL
             for (int k = 0; k < outputs; ++k) sums[t][k] = 0.0f;
         });
-        for (int32_t begin = columns.start[x0] * C & ~3; begin < end; begin += chunk) {
+        for (int32_t begin = columns.start[x0] * C & ~(bytes - 1); begin < end; begin += chunk) {
             block.for_each_thread([&](int t) {
-                const int32_t value = begin + 4 * t;
-                if (value < end) sum_rows(n, y0, y1, value, 4 * t, shared);
+                const int32_t value = begin + bytes * t;
+                if (value < end) sum_rows(n, y0, y1, value, bytes * t, shared);
             });
             block.for_each_thread([&](int t) {
                 PYAD_UNROLL
@@ -82,40 +85,40 @@ struct PreprocessTile {
               x(x0 + (t + k * threads) % width) {}
     };
 
-    // Values [value, value + 4) of source row i of picture n; what lies beyond the row is 0.
-    PYAD_DEVICE FourBytes load(int64_t n, int32_t i, int32_t value) const {
+    // Values [value, value + bytes) of source row i of picture n; what lies beyond the row is 0.
+    PYAD_DEVICE Bytes<bytes> load(int64_t n, int32_t i, int32_t value) const {
         const unsigned char* row = in.data + n * in.stride_n + i * in.stride_h;
         const int32_t left = static_cast<int32_t>(in.W) * C - value;
-        if (packed && words && left >= 4)
-            return *reinterpret_cast<const FourBytes*>(row + value);  // one load
-        FourBytes bytes = {};
+        if (packed && words && left >= bytes)
+            return *reinterpret_cast<const Bytes<bytes>*>(row + value);  // one load
+        Bytes<bytes> loaded = {};
         PYAD_UNROLL
-        for (int e = 0; e < 4; ++e)
+        for (int e = 0; e < bytes; ++e)
             if (e < left) {
                 const int32_t v = value + e;
-                bytes.of[e] = packed ? row[v] : row[v / C * in.stride_w + v % C * in.stride_c];
+                loaded.of[e] = packed ? row[v] : row[v / C * in.stride_w + v % C * in.stride_c];
             }
-        return bytes;
+        return loaded;
     }
 
-    // Sums of values [value, value + 4) over the source rows of output rows [y0, y1).
+    // Sums of values [value, value + bytes) over the source rows of output rows [y0, y1).
     PYAD_DEVICE void sum_rows(int64_t n, int32_t y0, int32_t y1, int32_t value, int32_t at,
                               Shared& shared) const {
-        float sums[height][4];
+        float sums[height][bytes];
         int32_t start[height], count[height];
         PYAD_UNROLL
         for (int k = 0; k < height; ++k) {
             start[k] = y0 + k < y1 ? rows.start[y0 + k] : 0;
             count[k] = y0 + k < y1 ? rows.count[y0 + k] : 0;
             PYAD_UNROLL
-            for (int e = 0; e < 4; ++e) sums[k][e] = 0.0f;
+            for (int e = 0; e < bytes; ++e) sums[k][e] = 0.0f;
         }
         const int32_t last = rows.start[y1 - 1] + rows.count[y1 - 1];
         for (int32_t first = start[0]; first < last; first += ahead) {
-            FourBytes bytes[ahead];
+            Bytes<bytes> loaded[ahead];
             PYAD_UNROLL
             for (int a = 0; a < ahead; ++a)
-                bytes[a] = first + a < last ? load(n, first + a, value) : FourBytes{};
+                loaded[a] = first + a < last ? load(n, first + a, value) : Bytes<bytes>{};
             PYAD_UNROLL
             for (int a = 0; a < ahead; ++a) {
                 PYAD_UNROLL
@@ -125,15 +128,15 @@ struct PreprocessTile {
                     const float weight =
                         rows.weights[static_cast<int64_t>(y0 + k) * rows.taps + tap];
                     PYAD_UNROLL
-                    for (int e = 0; e < 4; ++e)
+                    for (int e = 0; e < bytes; ++e)
                         sums[k][e] =
-                            add(sums[k][e], mul(weight, static_cast<float>(bytes[a].of[e])));
+                            add(sums[k][e], mul(weight, static_cast<float>(loaded[a].of[e])));
                 }
             }
         }
         PYAD_UNROLL
         for (int k = 0; k < height; ++k) PYAD_UNROLL
-        for (int e = 0; e < 4; ++e) shared.sums[k][at + e] = sums[k][e];
+        for (int e = 0; e < bytes; ++e) shared.sums[k][at + e] = sums[k][e];
     }
 
     // One output's sum, carried on over the values [begin, begin + chunk).
@@ -179,10 +182,8 @@ void with_preprocess_tile(Frames in, const BandedView& rows, const BandedView& c
         bgr = !bgr;
     }
     const bool packed = in.stride_w == in.C && (in.C == 1 || in.stride_c == 1);
-    const bool words = (reinterpret_cast<std::uintptr_t>(in.data) |
-                        static_cast<uint64_t>(in.stride_n) | static_cast<uint64_t>(in.stride_h)) %
-                           4 ==
-                       0;
+    const uint64_t starts = reinterpret_cast<std::uintptr_t>(in.data) |
+                            static_cast<uint64_t>(in.stride_n) | static_cast<uint64_t>(in.stride_h);
     const int64_t tiles_x = (columns.rows + int64_t{31}) / 32;
     const int64_t tiles_y = (rows.rows + int64_t{3}) / 4;
     if (in.W * in.C > INT32_MAX - 1024 || tiles_x * tiles_y > INT32_MAX ||
@@ -192,7 +193,7 @@ void with_preprocess_tile(Frames in, const BandedView& rows, const BandedView& c
             "of 4 x 32 pixels in one call. Pass fewer pictures at a time.");
     const auto with = [&](auto program) {
         program.in = in;
-        program.words = words;
+        program.words = starts % program.loaded_bytes == 0;
         program.rows = rows;
         program.columns = columns;
         program.norm = norm;
@@ -203,10 +204,16 @@ void with_preprocess_tile(Frames in, const BandedView& rows, const BandedView& c
         static_assert(program.width == 32 && program.height == 4, "as the tiles above");
         run(program, Grid{in.N * tiles_x * tiles_y});
     };
+    // A tile's rows are about half its taps times 32 pixels long.
+    const bool wide = packed && starts % 8 == 0 && columns.taps * 16 * in.C > 512;
     if (in.C == 1)
-        packed ? with(PreprocessTile<1, true>{}) : with(PreprocessTile<1, false>{});
+        wide     ? with(PreprocessTile<1, true, 8>{})
+        : packed ? with(PreprocessTile<1, true, 4>{})
+                 : with(PreprocessTile<1, false, 4>{});
     else
-        packed ? with(PreprocessTile<3, true>{}) : with(PreprocessTile<3, false>{});
+        wide     ? with(PreprocessTile<3, true, 8>{})
+        : packed ? with(PreprocessTile<3, true, 4>{})
+                 : with(PreprocessTile<3, false, 4>{});
 }
 
 }  // namespace pyad::cuda

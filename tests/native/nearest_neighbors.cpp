@@ -7,47 +7,18 @@
 #include "check.h"
 #include "digest.h"
 #include "levels.h"
+#include "neighbors.h"
 #include "rows.h"
 
 namespace {
 
-struct Neighbors {
-    std::vector<float> distances;
-    std::vector<int64_t> indices;
-};
-
-// Every pair in the canonical order of nearest_neighbors.h, sorted.
-Neighbors plain(const check::Rows& queries, const check::Rows& bank, int64_t k) {
-    Neighbors out;
-    for (int64_t q = 0; q < queries.n; ++q) {
-        std::vector<std::pair<float, int64_t>> all;
-        for (int64_t m = 0; m < bank.n; ++m)
-            all.emplace_back(check::canonical(queries.row(q), bank.row(m), bank.D), m);
-        std::sort(all.begin(), all.end());
-        for (int64_t j = 0; j < k; ++j) {
-            out.distances.push_back(all[j].first);
-            out.indices.push_back(all[j].second);
-        }
-    }
-    return out;
-}
-
-void search(const pyad::MemoryBank& bank, const check::Rows& queries, int64_t k,
-            const Neighbors& expected) {
-    check::Poisoned<float> distances(queries.n * k);
-    check::Poisoned<int64_t> indices(queries.n * k);
-    bank.search(queries.data(), queries.n, k, distances.data(), indices.data());
-    CHECK_SAME_BITS(indices.data(), expected.indices.data(), indices.size());
-    CHECK_SAME_BITS(distances.data(), expected.distances.data(), distances.size());
-}
-
 void agrees(const check::Rows& queries, const check::Rows& rows, int64_t k) {
-    const Neighbors expected = plain(queries, rows, k);
+    const check::Neighbors expected = check::plain_search(queries, rows, k);
     check::at_each_level([&](pyad::Level) {
         const pyad::MemoryBank bank(rows.data(), rows.n, rows.D);
         for (const int threads : {1, 3}) {
             const check::Threads limit(threads);
-            search(bank, queries, k, expected);
+            check::search(bank, queries, k, expected);
         }
     });
 }
@@ -118,16 +89,16 @@ PYAD_TEST(several_threads_search_one_bank_at_once) {
     const pyad::MemoryBank bank(rows.data(), rows.n, rows.D);
     const check::Threads limit(2);
     std::vector<check::Rows> queries;
-    std::vector<Neighbors> expected;
+    std::vector<check::Neighbors> expected;
     for (int caller = 0; caller < 4; ++caller) {
         queries.push_back(check::rows_of(check::Kind::normal, 20 + caller, 64, random));
-        expected.push_back(plain(queries.back(), rows, 2));
+        expected.push_back(check::plain_search(queries.back(), rows, 2));
     }
     std::vector<std::thread> callers;
     for (int caller = 0; caller < 4; ++caller)
         callers.emplace_back([&, caller] {
             for (int round = 0; round < 10; ++round)
-                search(bank, queries[caller], 2, expected[caller]);
+                check::search(bank, queries[caller], 2, expected[caller]);
         });
     for (std::thread& caller : callers) caller.join();
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from on_device import BATCHES, device_benchmark, note_rate
+from on_device import BATCHES, current_stream, device_benchmark, device_case
 from torch.nn import functional
 
 from pyad_edge.ops import cuda
@@ -27,7 +27,7 @@ def mirrored(size: int, radius: int, device: torch.device) -> torch.Tensor:
 
 
 def with_pyad_edge(scores: torch.Tensor, **settings: Any) -> torch.Tensor:
-    maps: torch.Tensor = cuda.anomaly_map(scores, **settings)[0]
+    maps: torch.Tensor = cuda.anomaly_map(scores, stream=current_stream(), **settings)[0]
     return maps
 
 
@@ -57,15 +57,16 @@ def main() -> None:
             out = torch.empty((N, *size), device="cuda"), torch.empty(N, device="cuda")
             workspace = cuda.anomaly_map_workspace(N, size=size)
             settings = {"size": size, "sigma": SIGMA, "out": out, "workspace": workspace}
-            benchmark.case(
+            device_case(
+                benchmark,
                 name,
                 expected,
                 [
                     ("pyad_edge", partial(with_pyad_edge, scores, **settings), 1e-5),
                     ("torch", partial(with_torch, scores, size), 1e-5),
                 ],
+                moved=scores.nbytes + out[0].nbytes,
             )
-            note_rate(benchmark, name, scores.nbytes + out[0].nbytes)
     benchmark.finish()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from on_device import BATCHES, device_benchmark, note_rate
+from on_device import BATCHES, current_stream, device_benchmark, device_case
 from torch.nn import functional
 
 from pyad_edge.ops import cuda
@@ -21,6 +21,11 @@ CASES = [
     ("ResNet-18, 224 px", [(128, 28, 28), (256, 14, 14)], 384),
     ("WideResNet-50-2, 224 px", [(512, 28, 28), (1024, 14, 14)], 1024),
 ]
+
+
+def with_pyad_edge(features: Sequence[torch.Tensor], **settings: Any) -> torch.Tensor:
+    result: torch.Tensor = cuda.patch_aggregation(features, stream=current_stream(), **settings)
+    return result
 
 
 def unfold_and_pool(features: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
@@ -48,16 +53,16 @@ def main() -> None:
             name = f"{case}, {N} pictures"
             features = [torch.from_numpy(level).cuda().repeat(N, 1, 1, 1) for level in one]
             out = torch.empty((N, *expected.shape[1:]), device="cuda")
-            ours = partial(cuda.patch_aggregation, features, out=out, **settings)
-            benchmark.case(
+            device_case(
+                benchmark,
                 name,
                 expected,
                 [
-                    ("pyad_edge", ours, 1e-5),
+                    ("pyad_edge", partial(with_pyad_edge, features, out=out, **settings), 1e-5),
                     ("torch, unfold and pool", partial(unfold_and_pool, features, dim), 1e-5),
                 ],
+                moved=sum(feature.nbytes for feature in features) + out.nbytes,
             )
-            note_rate(benchmark, name, sum(f.nbytes for f in features) + out.nbytes)
     benchmark.finish()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from on_device import BATCHES, device_benchmark, note_rate
+from on_device import BATCHES, current_stream, device_benchmark, device_case
 from torchvision.transforms.v2 import functional
 
 from pyad_edge.ops import cuda
@@ -20,6 +20,11 @@ from pyad_edge.reference.preprocess import preprocess as reference
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CASES = [((480, 640), (224, 224)), ((1080, 1920), (256, 256)), ((3000, 4096), (512, 512))]
+
+
+def with_pyad_edge(images: torch.Tensor, **settings: Any) -> torch.Tensor:
+    result: torch.Tensor = cuda.preprocess(images, stream=current_stream(), **settings)
+    return result
 
 
 def with_torchvision(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -42,15 +47,16 @@ def main() -> None:
             name = f"{N} x {side[1]}x{side[0]} -> {size[1]}x{size[0]}"
             images = torch.from_numpy(one).cuda().repeat(N, 1, 1, 1)
             out = torch.empty((N, 3, *size), device="cuda")
-            benchmark.case(
+            device_case(
+                benchmark,
                 name,
                 expected,
                 [
-                    ("pyad_edge", partial(cuda.preprocess, images, out=out, **settings), 1e-5),
+                    ("pyad_edge", partial(with_pyad_edge, images, out=out, **settings), 1e-5),
                     ("torchvision (antialias)", partial(with_torchvision, images, size), one_level),
                 ],
+                moved=images.nbytes + out.nbytes,
             )
-            note_rate(benchmark, name, images.nbytes + out.nbytes)
     benchmark.finish()
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 
+import numpy as np
 import torch
-from compare import Benchmark
+from compare import Benchmark, Contender
 
 BATCHES = (1, 32)
 
@@ -16,6 +18,58 @@ def device_benchmark(title: str) -> Benchmark:
     torch.backends.cudnn.allow_tf32 = False
     torch.set_grad_enabled(False)
     return Benchmark(f"{title}, on {torch.cuda.get_device_name()}", wait=torch.cuda.synchronize)
+
+
+def current_stream() -> int:
+    """The stream of torch's own work, to be passed on."""
+    return int(torch.cuda.current_stream().cuda_stream)
+
+
+def device_case(
+    benchmark: Benchmark,
+    name: str,
+    expected: np.ndarray,
+    contenders: Sequence[Contender],
+    *,
+    moved: float,
+) -> None:
+    """Time every contender as a CUDA graph, which is the device's time, and as it is called.
+
+    Args:
+        benchmark: of the kernel.
+        name: of the case.
+        expected: the reference's result.
+        contenders: ours first; each works on torch's current stream.
+        moved: bytes that must be read and written at least.
+    """
+    both: list[Contender] = []
+    for contender, run, tolerance in contenders:
+        try:
+            both.append((f"{contender}, graph", _captured(run), tolerance))
+        except RuntimeError as error:
+            why = str(error).splitlines()[0]
+            benchmark.skip(f"{name}, {contender}, graph", f"it cannot be captured: {why}")
+        both.append((contender, run, tolerance))
+    benchmark.case(name, expected, both)
+    note_rate(benchmark, name, moved)
+
+
+def _captured(run: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        run()  # what is made once is made here
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+        result = run()
+    result.fill_(float("nan"))  # what the warm-up left there must not pass for the graph's work
+
+    def replay() -> torch.Tensor:
+        graph.replay()
+        return result
+
+    return replay
 
 
 def note_rate(benchmark: Benchmark, case: str, moved: float) -> None:

@@ -12,6 +12,7 @@ from pyad_edge.ops.greedy_coreset import (
 from pyad_edge.ops.nearest_neighbors import MemoryBank, nearest_neighbors
 from pyad_edge.ops.patch_aggregation import AggregationPlan, output_dim, patch_aggregation
 from pyad_edge.ops.preprocess import preprocess
+from pyad_edge.ops.rerank import rerank
 from pyad_edge.ops.threads import (
     available_cpu_levels,
     cpu_level,
@@ -36,6 +37,7 @@ __all__ = [
     "preprocess",
     "project",
     "random_projection",
+    "rerank",
     "set_cpu_level",
     "set_num_threads",
     "start_distances",

@@ -54,7 +54,8 @@ def main(arguments: list[str] | None = None, run: Run = gpu_build.run) -> int:
     steps = [step for step in STEPS if step[0] in (options.only or [name for name, *_ in STEPS])]
     if options.emulated:
         steps = [step for step in steps if step[0] in EMULATED]
-    folder = BUILD / ("gpu-emulated" if options.emulated else "gpu")
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    folder = BUILD / f"{'cuda-emulated' if options.emulated else 'gpu'}-{python}"
     work = Work(folder, run, options.emulated, time.monotonic() + TOTAL)
     if options.plan:
         return _print_plan(steps, work)

@@ -116,6 +116,13 @@ def commands(folder: Path, *, emulated: bool) -> list[list[str]]:
     return [configure, build]
 
 
+def discard_foreign(folder: Path) -> None:
+    """Remove a build folder that was made for a source tree at another place."""
+    cache = folder / "CMakeCache.txt"
+    if cache.is_file() and f"CMAKE_HOME_DIRECTORY:INTERNAL={ROOT}\n" not in cache.read_text():
+        shutil.rmtree(folder)
+
+
 def stage(folder: Path) -> Path:
     """Make the folder to put on PYTHONPATH: links to the sources and to the modules just built.
 

@@ -85,6 +85,7 @@ def build(work: Work, limit: float) -> dict[str, Any]:
     """Compile both modules, link the package together, import it."""
     start = time.monotonic()
     architectures = None
+    gpu_build.discard_foreign(work.folder)
     for command in gpu_build.commands(work.folder, emulated=work.emulated):
         done = work.command(command, limit - (time.monotonic() - start))
         found = re.search(r"building the CUDA module with .* for (\S+)", done.output)

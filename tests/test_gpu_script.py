@@ -200,6 +200,17 @@ def test_a_command_is_stopped_at_its_limit() -> None:
     assert time.monotonic() - start < 30
 
 
+def test_a_build_of_a_tree_elsewhere_is_discarded(tmp_path: Path) -> None:
+    cache = tmp_path / "build" / "CMakeCache.txt"
+    cache.parent.mkdir()
+    cache.write_text(f"CMAKE_HOME_DIRECTORY:INTERNAL={gpu_build.ROOT}\n")
+    gpu_build.discard_foreign(cache.parent)
+    assert cache.is_file()
+    cache.write_text("CMAKE_HOME_DIRECTORY:INTERNAL=/elsewhere\n")
+    gpu_build.discard_foreign(cache.parent)
+    assert not cache.parent.exists()
+
+
 @pytest.mark.parametrize(
     ("output", "count"),
     [

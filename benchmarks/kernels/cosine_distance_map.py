@@ -27,13 +27,21 @@ CASES = [
 Blur = Callable[[torch.Tensor], torch.Tensor]
 
 
+def features(levels: Sequence[tuple[int, int, int]]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Features of a ReLU, and what a decoder makes of them."""
+    rng = np.random.default_rng(0)
+    encoder = [np.maximum(rng.standard_normal((1, *level), np.float32), 0) for level in levels]
+    noise = [np.float32(0.3) * rng.standard_normal(a.shape, np.float32) for a in encoder]
+    return encoder, [a + b for a, b in zip(encoder, noise, strict=True)]
+
+
 def with_pyad_edge(encoder: Sequence[np.ndarray], decoder: Sequence[np.ndarray]) -> np.ndarray:
     return ops.cosine_distance_map(encoder, decoder, size=(SIDE, SIDE), sigma=SIGMA)[0]
 
 
 @torch.inference_mode()
-def with_torch(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], blur: Blur) -> np.ndarray:
-    total = torch.zeros(1)
+def with_torch(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], blur: Blur) -> torch.Tensor:
+    total = torch.zeros(1, device=pairs[0][0].device)
     for a, b in pairs:
         distances = 1 - functional.cosine_similarity(a, b, dim=1)
         total = total + functional.interpolate(
@@ -42,13 +50,22 @@ def with_torch(pairs: Sequence[tuple[torch.Tensor, torch.Tensor]], blur: Blur) -
     smooth = blur(total)
     smooth.amax((1, 2, 3))
     smooth.mean((1, 2, 3))
-    maps: np.ndarray = smooth[:, 0].numpy()
-    return maps
+    return smooth[:, 0]
 
 
-def kernel() -> torch.Tensor:
-    weights = torch.exp(-0.5 * (torch.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
-    return weights / weights.sum()
+def blurs(device: str) -> dict[str, Blur]:
+    """The same Gaussian in two forms, by what they are called in the table."""
+    offsets = torch.arange(-RADIUS, RADIUS + 1)
+    weights = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
+    weights /= weights.sum()
+    at = (torch.arange(SIDE)[:, None] + offsets) % (2 * SIDE)
+    matrix = torch.zeros(SIDE, SIDE).scatter_add_(
+        1, torch.minimum(at, 2 * SIDE - 1 - at), weights.expand(SIDE, -1)
+    )
+    return {
+        "torch, conv2d": partial(convolutions, weights.to(device)),
+        "torch, Gaussian as matrix": partial(products, matrix.to(device)),
+    }
 
 
 def convolutions(weights: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
@@ -62,7 +79,7 @@ def convolutions(weights: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
 
 
 def products(matrix: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    """The same Gaussian as a dense matrix per axis."""
+    """A dense matrix per axis."""
     return matrix @ maps @ matrix.T
 
 
@@ -74,29 +91,20 @@ def scipy(maps: torch.Tensor) -> torch.Tensor:
 def main() -> None:
     benchmark = Benchmark("cosine_distance_map: pairs of feature maps to one smooth map, sigma 4")
     torch.set_num_threads(benchmark.options.threads)
-    weights = kernel()
-    at = (torch.arange(SIDE)[:, None] + torch.arange(-RADIUS, RADIUS + 1)) % (2 * SIDE)
-    matrix = torch.zeros(SIDE, SIDE).scatter_add_(
-        1, torch.minimum(at, 2 * SIDE - 1 - at), weights.expand(SIDE, -1)
-    )
-    blurs: dict[str, Blur] = {
-        "torch, conv2d": partial(convolutions, weights),
-        "torch, Gaussian as matrix": partial(products, matrix),
-        "torch + SciPy gaussian_filter": scipy,
-    }
-    rng = np.random.default_rng(0)
+    peers = {**blurs("cpu"), "torch + SciPy gaussian_filter": scipy}
     for name, levels in CASES:
-        # Features of a ReLU, and what a decoder makes of them.
-        encoder = [np.maximum(rng.standard_normal((1, *C), np.float32), 0) for C in levels]
-        decoder = [a + 0.3 * rng.standard_normal(a.shape, np.float32) for a in encoder]
-        pairs = [tuple(map(torch.from_numpy, pair)) for pair in zip(encoder, decoder, strict=True)]
+        encoder, decoder = features(levels)
+        pairs = [
+            (torch.from_numpy(a), torch.from_numpy(b))
+            for a, b in zip(encoder, decoder, strict=True)
+        ]
         moved = sum(a.nbytes + b.nbytes for a, b in zip(encoder, decoder, strict=True))
         benchmark.case(
             name,
             reference(encoder, decoder, size=(SIDE, SIDE), sigma=SIGMA)[0],
             [
                 ("pyad_edge", partial(with_pyad_edge, encoder, decoder), 1e-5),
-                *((peer, partial(with_torch, pairs, blur), 1e-5) for peer, blur in blurs.items()),
+                *((peer, partial(with_torch, pairs, blur), 1e-5) for peer, blur in peers.items()),
             ],
             moved=moved + 4 * SIDE * SIDE,
         )

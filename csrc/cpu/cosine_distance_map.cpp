@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <thread>
 #include <vector>
 
 #include "cosine_sums.h"
@@ -57,7 +58,24 @@ bool finish_distances(const ChannelSums& sums, int64_t n, float* __restrict out)
     return all;
 }
 
-// One call: three passes over threads, each after the one before.
+// Counts a piece of work as done when it goes out of scope, however that happens.
+class Done {
+  public:
+    explicit Done(std::atomic<int64_t>& count) : count_(count) {}
+    ~Done() { count_.fetch_add(1, std::memory_order_release); }
+    Done(const Done&) = delete;
+    Done& operator=(const Done&) = delete;
+
+  private:
+    std::atomic<int64_t>& count_;
+};
+
+void wait_for(const std::atomic<int64_t>& count, int64_t wanted) {
+    for (int spins = 0; count.load(std::memory_order_acquire) < wanted; ++spins)
+        if (spins > 1000) std::this_thread::yield();
+}
+
+// One call: distances of all pairs, columns, rows, each after the one before.
 class Job {
   public:
     Job(const std::vector<FeaturePair>& pairs, const std::vector<MapLevel>& levels, int64_t N,
@@ -79,63 +97,69 @@ class Job {
         }
         sized(scratch.distances, first[pairs.size()]);
         sized(scratch.wide, first_wide[levels.size()]);
+        sized(scratch.peaks, N * H_);
+        sized(scratch.sums, N * H_);
+        int64_t* offsets = sized(scratch.offsets, taps_);
+        for (int64_t t = 0; t < taps_; ++t) offsets[t] = t * W_;
+        cut_into_pieces();
     }
 
-    // The first location that breaks the limits, if one does.
-    std::optional<FeatureLocation> distances() {
-        cut_into_pieces();
+    // False if a location breaks the limits. All passes are one parallel_for, because waking a
+    // thread takes about as long as the shorter passes do. Pieces are begun in order: whoever waits
+    // for those of an earlier pass waits for threads that are at work on them.
+    bool run(float* maps) {
         const CosineKernels& kernels = cosine_kernels();
+        const LinearKernels& linear = linear_kernels();
+        const int64_t L = static_cast<int64_t>(levels_.size());
+        const int64_t blocks = (W_ + kColumns - 1) / kColumns;
+        const int64_t grain = 1 + 131072 / (W_ * taps_ * L);  // rows of a piece
+        const int64_t first = static_cast<int64_t>(scratch_.pieces.size());
+        const int64_t second = N_ * L * blocks, third = (N_ * H_ + grain - 1) / grain;
+        std::atomic<int64_t> begun{0}, distances{0}, columns{0};
         std::atomic<bool> fit{true};
-        parallel_for(scratch_.pieces.size(), 1, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i)
+        parallel_for(first + second + third, 1, [&](int64_t, int64_t) {
+            int64_t i = begun.fetch_add(1);
+            if (i < first) {
+                const Done done(distances);
                 if (!distances_of(kernels, scratch_.pieces[i])) fit = false;
+            } else if ((i -= first) < second) {
+                const Done done(columns);
+                wait_for(distances, first);
+                const int64_t x = i % blocks * kColumns;
+                widen(linear, i / blocks / L, i / blocks % L, x, std::min(W_, x + kColumns));
+            } else {
+                i -= second;
+                wait_for(columns, second);
+                for (int64_t row = i * grain; row < std::min(N_ * H_, (i + 1) * grain); ++row) {
+                    float* out = maps + row * W_;
+                    sum_row(linear, row / H_, row % H_, out);
+                    kernels.row_statistics(out, W_, &scratch_.peaks[row], &scratch_.sums[row]);
+                }
+            }
         });
-        if (fit) return std::nullopt;
+        return fit;
+    }
+
+    FeatureLocation first_beyond_the_limits() const {
         for (size_t k = 0;; ++k)
             for (int64_t i = scratch_.first[k]; i < scratch_.first[k + 1]; ++i)
                 if (std::isnan(scratch_.distances[i])) {
                     const int64_t at = i - scratch_.first[k], in = at % locations(k);
                     const int64_t w = levels_[pairs_[k].level].columns->columns;
-                    return FeatureLocation{static_cast<int64_t>(k), at / locations(k), in / w,
-                                           in % w};
+                    return {static_cast<int64_t>(k), at / locations(k), in / w, in % w};
                 }
     }
 
-    void columns() {
-        const LinearKernels& kernels = linear_kernels();
-        const int64_t L = static_cast<int64_t>(levels_.size());
-        const int64_t blocks = (W_ + kColumns - 1) / kColumns;
-        parallel_for(N_ * L * blocks, 1, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) {
-                const int64_t x = i % blocks * kColumns;
-                widen(kernels, i / blocks / L, i / blocks % L, x, std::min(W_, x + kColumns));
-            }
-        });
-    }
-
-    void rows(float* maps, float* maxima, float* means) {
-        const LinearKernels& kernels = linear_kernels();
-        const CosineKernels& statistics = cosine_kernels();
-        int64_t* offsets = sized(scratch_.offsets, taps_);
-        for (int64_t t = 0; t < taps_; ++t) offsets[t] = t * W_;
-        float* peaks = sized(scratch_.peaks, N_ * H_);
-        float* sums = sized(scratch_.sums, N_ * H_);
-        const int64_t cost = W_ * taps_ * static_cast<int64_t>(levels_.size());
-        parallel_for(N_ * H_, 1 + 131072 / cost, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; ++i) {
-                float* row = maps + i * W_;
-                sum_row(kernels, i / H_, i % H_, row);
-                statistics.row_statistics(row, W_, peaks + i, sums + i);
-            }
-        });
+    void statistics(float* maxima, float* means) const {
         for (int64_t n = 0; n < N_; ++n) {
+            const float *peaks = scratch_.peaks.data() + n * H_,
+                        *sums = scratch_.sums.data() + n * H_;
             double lanes[kRowSums] = {};
-            for (int64_t y = 0; y < H_; ++y)
-                lanes[y % kRowSums] += static_cast<double>(sums[n * H_ + y]);
+            for (int64_t y = 0; y < H_; ++y) lanes[y % kRowSums] += static_cast<double>(sums[y]);
             for (int64_t half = kRowSums / 2; half >= 1; half /= 2)
                 for (int64_t l = 0; l < half; ++l) lanes[l] += lanes[l + half];
             means[n] = static_cast<float>(lanes[0] / static_cast<double>(H_ * W_));
-            maxima[n] = *std::max_element(peaks + n * H_, peaks + (n + 1) * H_);
+            maxima[n] = *std::max_element(peaks, peaks + H_);
         }
     }
 
@@ -233,9 +257,8 @@ std::optional<FeatureLocation> cosine_distance_map(const std::vector<FeaturePair
     static thread_local Scratch scratch;
     const IeeeArithmetic arithmetic;
     Job job(pairs, levels, N, scratch);
-    if (const auto fault = job.distances()) return fault;
-    job.columns();
-    job.rows(maps, maxima, means);
+    if (!job.run(maps)) return job.first_beyond_the_limits();
+    job.statistics(maxima, means);
     return std::nullopt;
 }
 

@@ -15,7 +15,7 @@ from pyad_edge.ops.anomaly_map import MAX_SIGMA
 
 __all__ = ["cosine_distance_map"]
 
-MAX_WEIGHT = 1e6
+MIN_WEIGHT, MAX_WEIGHT = 1e-6, 1e6
 
 Array = NDArray[np.float32]
 
@@ -53,7 +53,7 @@ def cosine_distance_map(
         sigma: of the Gaussian, in pixels of the map, at most 256; 0 leaves the sum as it is.
         align_corners: whether corner pixels of map and features coincide (True), or the corners
             of their areas do (False), as in ``torch.nn.functional.interpolate``.
-        weights: of the pairs, at least 0 and at most 1e6; 1 each where left out.
+        weights: of the pairs, 0 or from 1e-6 to 1e6; 1 each where left out.
 
     Returns:
         maps: (N, H, W) float32.
@@ -158,11 +158,11 @@ def _factors(weights: Sequence[float] | None, count: int) -> list[float]:
     if weights is None:
         return [1.0] * count
     factors = list(weights)
-    fit = all(finite_number(f) and 0.0 <= f <= MAX_WEIGHT for f in factors)
+    fit = all(finite_number(f) and (f == 0 or MIN_WEIGHT <= f <= MAX_WEIGHT) for f in factors)
     if len(factors) != count or not fit:
         raise ValueError(
-            f"[cosine_distance_map] expected {count} weights of 0 to {MAX_WEIGHT:g}, one a pair, "
-            f"got {factors}."
+            f"[cosine_distance_map] expected {count} weights, one a pair, each 0, or "
+            f"{MIN_WEIGHT:g} to {MAX_WEIGHT:g}, got {factors}."
         )
     return [float(factor) for factor in factors]
 

@@ -149,6 +149,23 @@ def test_weights_of_pairs() -> None:
     assert_bit_equal(ones, ops.cosine_distance_map(encoder, decoder, size=(20, 20)), "ones")
 
 
+def test_callers_that_flush_subnormal_numbers_get_the_same_bits() -> None:
+    torch = pytest.importorskip("torch")
+    encoder, decoder = features([(12, 5, 5), (30, 3, 3)])
+    encoder[0] *= np.float32(1e-20)  # products of subnormal size, norms below eps
+    decoder[0] *= np.float32(1e-21)
+    encoder[1] *= np.float32(1e-38)
+    options: dict[str, Any] = {"size": (20, 20), "weights": [1e-6, 1.0]}
+    expected = ops.cosine_distance_map(encoder, decoder, **options)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor does not flush them")
+    try:
+        flushed = ops.cosine_distance_map(encoder, decoder, **options)
+    finally:
+        torch.set_flush_denormal(False)
+    assert_bit_equal(flushed, expected, "flushing")
+
+
 def test_maxima_are_those_of_the_maps_exactly() -> None:
     for seed in range(5):
         encoder, decoder = features([(6, 5, 7)], N=3, seed=seed)
@@ -244,6 +261,7 @@ ONE = np.ones((1, 4, 3, 3), np.float32)
         ([ONE], [ONE], {"align_corners": 1}, TypeError, "True or False, got 1"),
         ([ONE], [ONE], {"weights": [1, 2]}, ValueError, r"expected 1 weights.*got \[1, 2\]"),
         ([ONE], [ONE], {"weights": [-1.0]}, ValueError, r"got \[-1.0\]"),
+        ([ONE], [ONE], {"weights": [1e-40]}, ValueError, "0, or 1e-06 to 1e.06.*got .1e-40"),
         ([ONE], [ONE], {"weights": [float("inf")]}, ValueError, r"got \[inf\]"),
     ],
 )

@@ -73,7 +73,7 @@ def cosine_distance_map(
         size: (H, W) of the map, in pixels, each at most 16384.
         sigma: of the Gaussian, in pixels of the map, at most 256; 0 leaves the sum as it is.
         align_corners: as in ``torch.nn.functional.interpolate``.
-        weights: of the pairs, at least 0 and at most 1e6; 1 each where left out.
+        weights: of the pairs, 0 or from 1e-6 to 1e6; 1 each where left out.
         channels_last: whether the features are (N, h_k, w_k, C_k).
         out: (maps, maxima, means) on the device, float32 (N, H, W), (N,) and (N,), to write into.
         workspace: of :func:`cosine_distance_map_workspace`, for as many pictures or more.

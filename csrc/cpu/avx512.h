@@ -8,6 +8,13 @@
 namespace pyad {
 namespace {
 
+// The sixteen bits of a mask. A plain conversion to 32 bits is one instruction for GCC 12, which
+// then may spill 16 of them and load 32: the upper half was whatever the stack held.
+inline uint32_t bits_of(__mmask16 mask) {
+    asm("" : "+r"(mask));  // in a general register before it is widened
+    return mask;
+}
+
 struct Avx512 {
     static constexpr int width = 16;
     using type = __m512;
@@ -35,7 +42,9 @@ struct Avx512 {
         const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
         return _mm256_cmple_epu8_mask(v, _mm256_set1_epi8(static_cast<char>(highest)));
     }
-    static uint32_t less_equal(type a, type b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+    static uint32_t less_equal(type a, type b) {
+        return bits_of(_mm512_cmp_ps_mask(a, b, _CMP_LE_OQ));
+    }
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 // The tile of coreset_screen.h on matrix units: 16 x 16 products of 64 bytes in one instruction.
 #if defined(PYAD_X86_LEVELS) && defined(PYAD_AMX_LEVEL)
-#include <immintrin.h>
-
+#include "avx512.h"
 #include "coreset_screen.h"
 
 namespace pyad {
@@ -57,8 +56,8 @@ uint32_t tile(const int8_t* points, const uint8_t* panel, int64_t depth, const i
         int32_t* dot = dots + r * kCoresetPanel;
         const __m512i low = _mm512_add_epi32(_mm512_loadu_si512(dot), left);
         const __m512i high = _mm512_add_epi32(_mm512_loadu_si512(dot + 16), right);
-        const uint32_t hit = _mm512_cmpgt_epi32_mask(low, bar) |
-                             static_cast<uint32_t>(_mm512_cmpgt_epi32_mask(high, bar)) << 16;
+        const uint32_t hit = bits_of(_mm512_cmpgt_epi32_mask(low, bar)) |
+                             bits_of(_mm512_cmpgt_epi32_mask(high, bar)) << 16;
         hits[r] = hit;
         any |= static_cast<uint32_t>(hit != 0) << r;
         _mm512_storeu_si512(dot, low);

@@ -1,6 +1,5 @@
 #ifdef PYAD_X86_LEVELS
-#include <immintrin.h>
-
+#include "avx512.h"
 #include "coreset_screen.h"
 
 namespace pyad {
@@ -43,8 +42,8 @@ uint32_t tile(const int8_t* points, const uint8_t* panel, int64_t depth, const i
     for (int r = 0; r < kHeight; ++r) {
         const __m512i bar = _mm512_set1_epi32(bars[r]);
         const int32_t* dot = dots + r * kCoresetPanel;
-        const uint32_t low = _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(dot), bar);
-        const uint32_t high = _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(dot + 16), bar);
+        const uint32_t low = bits_of(_mm512_cmpgt_epi32_mask(_mm512_loadu_si512(dot), bar));
+        const uint32_t high = bits_of(_mm512_cmpgt_epi32_mask(_mm512_loadu_si512(dot + 16), bar));
         hits[r] = low | high << 16;
         any |= static_cast<uint32_t>(hits[r] != 0) << r;
     }
@@ -75,8 +74,10 @@ void coreset_scan_avx512(const int8_t* point, const uint8_t* panels, int64_t cou
                 high[i] = _mm512_dpbusd_epi32(high[i], _mm512_loadu_si512(picks + 64), four);
             }
         }
-        const uint32_t first = _mm512_cmpgt_epi32_mask(_mm512_add_epi32(low[0], low[1]), bars);
-        const uint32_t second = _mm512_cmpgt_epi32_mask(_mm512_add_epi32(high[0], high[1]), bars);
+        const uint32_t first =
+            bits_of(_mm512_cmpgt_epi32_mask(_mm512_add_epi32(low[0], low[1]), bars));
+        const uint32_t second =
+            bits_of(_mm512_cmpgt_epi32_mask(_mm512_add_epi32(high[0], high[1]), bars));
         hits[p] = first | second << 16;
     }
 }

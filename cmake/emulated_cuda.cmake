@@ -5,6 +5,7 @@
 file(GLOB launchers CONFIGURE_DEPENDS csrc/cuda/*.cu)
 set(sources tests/emulated_cuda/device.cpp csrc/bindings/register_cuda_device.cpp
             csrc/bindings/register_cuda_dlpack.cpp)
+set(declarations "")
 set(registrations "    register_cuda_device(m);\n    register_cuda_dlpack(m);\n")
 foreach(launcher IN LISTS launchers)
     get_filename_component(stem ${launcher} NAME_WE)
@@ -15,10 +16,13 @@ foreach(launcher IN LISTS launchers)
     set_source_files_properties(${launcher} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS
         "-x;c++;-include;${CMAKE_CURRENT_SOURCE_DIR}/tests/emulated_cuda/launch.h")
     list(APPEND sources ${launcher} csrc/bindings/register_cuda_${stem}.cpp)
+    string(APPEND declarations "void register_cuda_${stem}(py::module_& m);\n")
     string(APPEND registrations "    register_cuda_${stem}(m);\n")
 endforeach()
 file(CONFIGURE OUTPUT emulated_cuda_module.cpp CONTENT
 "#include \"cuda_module.h\"
+namespace pyad::bindings {
+@declarations@}
 PYBIND11_MODULE(_cuda, m) {
     using namespace pyad::bindings;
 @registrations@}

@@ -75,6 +75,8 @@ def main(arguments: list[str] | None = None, run: Run = gpu_build.run) -> int:
             f"Without {', '.join(absent)} only the kernels are built and tested, with an empty "
             "pyad_edge/__init__.py."
         )
+    for name, why in gpu_steps.left_out().items():
+        print(f"{name} is left out: {why}.")
     print(", ".join(f"{key} {value}" for key, value in record["machine"].items()))
     begin = time.monotonic()
     record["steps"] = _run(steps, work)

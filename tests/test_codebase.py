@@ -24,6 +24,7 @@ KERNELS = (
     "greedy_coreset",
     "anomaly_map",
     "cosine_distance_map",
+    "density_weights",
     "rerank",
 )
 # Where each kernel has a file of its stem, or is named.

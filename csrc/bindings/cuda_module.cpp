@@ -11,5 +11,6 @@ PYBIND11_MODULE(_cuda, m) {
     register_cuda_preprocess(m);
     register_cuda_patch_aggregation(m);
     register_cuda_anomaly_map(m);
+    register_cuda_density_weights(m);
     register_cuda_cosine_distance_map(m);
 }

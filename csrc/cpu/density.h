@@ -30,6 +30,9 @@ struct DensityKernels {
 extern const DensityKernels density_portable;
 #ifdef PYAD_X86_LEVELS
 extern const DensityKernels density_avx2;
+#ifdef PYAD_AVX_VNNI_LEVEL
+extern const DensityKernels density_avx2vnni;
+#endif
 extern const DensityKernels density_avx512;
 extern const DensityKernels density_avx512vnni;
 #ifdef PYAD_AMX_LEVEL

@@ -34,10 +34,10 @@ inline typename V::floats exp2_lanes(typename V::floats t) {
     if (!fixed) t = V::maximum(t, F{} + kDensityFloor);
     const F rounded = t + kRoundingMagic;
     const F f = t - (rounded - kRoundingMagic);
-    F p = f * kExp2Polynomial[4] + kExp2Polynomial[3];
-    p = p * f + kExp2Polynomial[2];
-    p = p * f + kExp2Polynomial[1];
-    p = p * f + kExp2Polynomial[0];
+    F p = f * kExp2Coefficient4 + kExp2Coefficient3;
+    p = p * f + kExp2Coefficient2;
+    p = p * f + kExp2Coefficient1;
+    p = p * f + kExp2Coefficient0;
     p = p * f + 1.0f;
     return reinterpret_cast<F>(reinterpret_cast<U>(p) + (reinterpret_cast<U>(rounded) << 23));
 }

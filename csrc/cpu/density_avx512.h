@@ -60,7 +60,9 @@ struct DensityAvx512 : DensityLanes<16> {
     }
     static floats maximum(floats a, floats b) { return _mm512_maskz_max_ps(0xffff, a, b); }
     static bool any_above(floats a, float bar) {
-        return _mm512_cmp_ps_mask(a, _mm512_set1_ps(bar), _CMP_GT_OQ) != 0;
+        __mmask16 mask = _mm512_cmp_ps_mask(a, _mm512_set1_ps(bar), _CMP_GT_OQ);
+        asm("" : "+r"(mask));  // as in avx512.h: GCC 12 may widen a spilled mask with garbage
+        return mask != 0;
     }
 };
 

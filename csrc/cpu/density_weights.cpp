@@ -83,7 +83,10 @@ const DensityKernels& density_kernels() {
             return density_avx512vnni;
         case Level::avx512:
             return density_avx512;
+#ifdef PYAD_AVX_VNNI_LEVEL
         case Level::avx2vnni:
+            return density_avx2vnni;
+#endif
         case Level::avx2:
             return density_avx2;
         default:
@@ -98,10 +101,7 @@ bool density_weights(const float* features, int64_t q, const float* queue, int64
     if (q == 0) return true;
     std::atomic<bool> finite{true};
     const DensityKernels& kernels = density_kernels();
-    const double octaves = beta * 1.4426950408889634;
-    const DensityExponent exponent{
-        static_cast<float>(octaves / (static_cast<double>(kDensityUnit) * kDensityUnit)),
-        2.0 * octaves <= 120.0};
+    const DensityExponent exponent = exponent_of(beta);
     const int64_t MR = kernels.MR, depth = (D + kernels.align - 1) / kernels.align * kernels.align;
     const int64_t groups = (q + MR - 1) / MR;
     const int64_t run = panels_of_segment(Q), segments = (density_panels(Q) + run - 1) / run;

@@ -22,4 +22,7 @@ def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     """Rows of length 1; rows of zeros stay."""
     wide = rows.astype(np.float64)
     lengths = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
-    return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0)
+    units: NDArray[np.float64] = np.divide(
+        wide, lengths, out=np.zeros_like(wide), where=lengths > 0
+    )
+    return units

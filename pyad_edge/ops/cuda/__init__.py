@@ -6,6 +6,7 @@ from pyad_edge.ops.cuda.cosine_distance_map import (
     cosine_distance_map,
     cosine_distance_map_workspace,
 )
+from pyad_edge.ops.cuda.density_weights import density_weights, density_weights_workspace
 from pyad_edge.ops.cuda.device import device_count, why_unavailable
 from pyad_edge.ops.cuda.nearest_neighbors import nearest_neighbors
 from pyad_edge.ops.cuda.patch_aggregation import patch_aggregation
@@ -17,6 +18,8 @@ __all__ = [
     "anomaly_map_workspace",
     "cosine_distance_map",
     "cosine_distance_map_workspace",
+    "density_weights",
+    "density_weights_workspace",
     "device_count",
     "nearest_neighbors",
     "patch_aggregation",

@@ -46,7 +46,9 @@ def main(arguments: list[str] | None = None) -> Session:
             try:
                 module = importlib.import_module(name)
             except ModuleNotFoundError as error:
-                session.skip(kernel, f"{error.name} is not installed")
+                missing = error.name == name
+                why = f"no benchmark on {options.device}" if missing else f"needs {error.name}"
+                session.skip(kernel, why)
                 continue
             module.main()
     if options.json is not None:

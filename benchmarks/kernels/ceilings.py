@@ -11,13 +11,16 @@ from __future__ import annotations
 from pyad_edge import ops
 from pyad_edge.ops._native import native
 
-# The instruction set of the float32 peak, by level.
-_FLOAT = {"portable": "portable", "avx2": "avx2"}
 
-
-def float_peak(level: str) -> str:
-    """Name of the float32 peak of a level."""
-    return f"fma.{_FLOAT.get(level, 'avx512' if level.startswith('avx512') else 'portable')}"
+def peak(level: str, arithmetic: str = "float32") -> str:
+    """Name of what bounds products of a level: float32, bfloat16 or int8 ones."""
+    if arithmetic == "float32":
+        for instructions in ("avx512", "avx2"):
+            if level.startswith(instructions):
+                return f"fma.{instructions}"
+        return "fma.portable"
+    instructions = "amx" if level.endswith("amx") else level
+    return f"{'bf16' if arithmetic == 'bfloat16' else 'int8'}.{instructions}"
 
 
 class Ceilings:
@@ -43,7 +46,7 @@ class Ceilings:
             machine has no such ceiling.
         """
         if name == "fma":
-            name = float_peak(ops.cpu_level())
+            name = peak(ops.cpu_level())
         if name in ("read", "copy"):
             size = 1 << 20
             while size < (moved or 0):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
@@ -29,6 +30,7 @@ from timing import interleaved, interval
 from pyad_edge import ops
 
 Contender = tuple[str, Callable[[], Any], float]
+Times = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,14 @@ class Session:
     Attributes:
         options: the command line.
         rows: one per contender and case.
-        notes: figures that are no times, by case.
+        notes: figures that are no times, each with its kernel and case.
         skipped: case or peer: why it took no part.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.rows: list[Row] = []
-        self.notes: dict[str, dict[str, Any]] = {}
+        self.notes: list[dict[str, Any]] = []
         self.skipped: dict[str, str] = {}
         ops.set_num_threads(options.threads)
         self.machine = {**machine(options.threads), "rounds": options.rounds}
@@ -174,7 +176,7 @@ class Benchmark:
         self._wait = wait
         print(f"\n{title}")
         print(
-            f"{'case':<36}{'contender':<34}{'ms':>10}{'p90':>10}  ratio [95 %]{'':<14}"
+            f"{'case':<34} {'contender':<40}{'ms':>11}{'p90':>11}  ratio [95 %]{'':<14}"
             f"{'error':<9}{'rate':>16}  of ceiling"
         )
 
@@ -184,24 +186,31 @@ class Benchmark:
         expected: np.ndarray,
         contenders: Sequence[Contender],
         *,
-        flop: float | None = None,
+        flop: float | Mapping[str, float] | None = None,
         moved: float | None = None,
         ceiling: str | Mapping[str, str] | None = None,
         scale: Mapping[str, float] | None = None,
-    ) -> None:
+    ) -> Times:
         """Check and time one case.
 
         Args:
             name: printed in the table.
             expected: the reference's result.
             contenders: (name, function, largest allowed error), ours first.
-            flop: operations of the plain algorithm, a multiply-add counted as two.
+            flop: operations of the plain algorithm, a multiply-add counted as two; by name where
+                contenders differ.
             moved: bytes that must be read and written at least. Where both are stated, the one
                 that takes longer at its ceiling is the bound.
             ceiling: which peak bounds ``flop`` (ceilings.py), for all contenders or by their
                 names; default: ``fma``, the float32 peak of the level in use.
             scale: by name: a contender that does only 1 / scale of the work, because all of it
                 would take minutes; its time is multiplied, and its name must say so.
+
+        Returns:
+            milliseconds of every round, by contender.
+
+        Raises:
+            SystemExit: if ours is wrong.
         """
         right: list[Contender] = []
         for contender, run, tolerance in contenders:
@@ -240,14 +249,36 @@ class Benchmark:
                 high,
                 error,
                 len(times),
-                *self._rate(contender, ms, flop, moved, ceiling),
+                *self._rate(
+                    contender,
+                    ms,
+                    flop[contender] if isinstance(flop, Mapping) else flop,
+                    moved,
+                    ceiling,
+                ),
             )
             self.session.rows.append(row)
             print(_line(row), flush=True)
+        return {contender: times[:, index] for index, (contender, *_) in enumerate(right)}
+
+    def compare(self, case: str, times: Times, slow: str, fast: str) -> None:
+        """Note how many times faster one contender was than another, round by round."""
+        if slow in times and fast in times:
+            ratios = times[slow] / times[fast]
+            low, high = interval(ratios)
+            self.note(
+                case,
+                form=fast,
+                **{
+                    f"times faster than {slow}": round(float(np.median(ratios)), 2),
+                    "low": round(low, 2),
+                    "high": round(high, 2),
+                },
+            )
 
     def note(self, case: str, **figures: Any) -> None:
         """Print and keep figures that are no times, as the candidates of a screen."""
-        self.session.notes.setdefault(f"{self.kernel}, {case}", {}).update(figures)
+        self.session.notes.append({"kernel": self.kernel, "case": case, **figures})
         print(f"{case}: " + ", ".join(f"{k} {v}" for k, v in figures.items()), flush=True)
 
     def skip(self, what: str, why: str) -> None:
@@ -302,7 +333,7 @@ def _error(result: Any, expected: np.ndarray) -> float:
 def _line(row: Row) -> str:
     interval = f"[{row.low:.2f}, {row.high:.2f}]"
     text = (
-        f"{row.case:<36}{row.name:<34}{row.ms:>10.3f}{row.p90:>10.3f}  "
+        f"{row.case:<34} {row.name:<40}{row.ms:>11.3f}{row.p90:>11.3f}  "
         f"{row.ratio:>6.2f} {interval:<18}{row.error:<9.1e}"
     )
     if row.giga is not None:

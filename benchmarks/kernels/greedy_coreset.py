@@ -20,7 +20,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from ceilings import float_peak
+from ceilings import peak
 from compare import Benchmark, Contender
 from numpy.typing import NDArray
 
@@ -31,6 +31,7 @@ Array = NDArray[np.float32]
 Picks = NDArray[np.int64]
 
 P = 128
+IN_8_BITS = ("avx512amx", "avx512vnni")  # levels that screen so
 CHECKED = 16  # picks of a peer that are compared, and picks that it is timed with
 
 
@@ -129,8 +130,9 @@ def case(benchmark: Benchmark, name: str, points: Array, count: int, *, known: P
             raise SystemExit(f"{name}: {level} picks other rows; a wrong kernel is not timed.")
         run = partial(with_pyad_edge, level, points, start, count)
         contenders.append((f"pyad_edge, {level}", partial(first_picks, run), 0.0))
-        ceilings[f"pyad_edge, {level}"] = float_peak(level)
+        ceilings[f"pyad_edge, {level}"] = peak(level, "int8" if level in IN_8_BITS else "float32")
     ops.set_cpu_level(fastest)
+    fma = peak(fastest)
     tensor, begin = torch.from_numpy(points), torch.from_numpy(start)
     full = benchmark.options.full and count * N < 3e8
     timed = count if full else CHECKED
@@ -138,7 +140,7 @@ def case(benchmark: Benchmark, name: str, points: Array, count: int, *, known: P
         label = peer if full else f"{peer} ({timed} picks x{count / timed:g})"
         contenders.append((label, partial(first_picks, loop), 0.0))
         scale[label] = count / timed
-        ceilings[label] = float_peak(fastest)
+        ceilings[label] = fma
     benchmark.case(
         name,
         found[0][:CHECKED],

@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from ceilings import float_peak
 from compare import Benchmark, Contender
 from numpy.typing import NDArray
-from screens import Prepared, prepared_banks
+from screens import Form, forms_of
 
 from pyad_edge.reference.nearest_neighbors import nearest_neighbors as reference
 
@@ -82,40 +81,55 @@ def case(benchmark: Benchmark, name: str, bank: Array, blocks: list[Array]) -> N
     """One case: ``blocks`` are the queries (Q, D) of several pictures."""
     (M, D), Q = bank.shape, len(blocks[0])
     queries = np.concatenate(blocks)
-    checked = queries if len(queries) <= Q else queries[:: len(blocks)]
+    checked = queries[:: len(blocks)]  # as many as one block; the reference takes its time
     expected, rows = reference(checked, bank)
-    largest = float(expected.max())
-    rounding = 1e-5 * (largest + float((bank**2).sum(axis=1).max()))
+    rounding = 1e-5 * float(expected.max() + (bank**2).sum(axis=1).max())
+    forms = forms_of(bank)
+    truth = forms[0].bank.search(queries)
     contenders: list[Contender] = []
-    ceilings = {}
-    truth: tuple[Array, NDArray[np.int64]] | None = None
-    for prepared in prepared_banks(bank):
-        found = prepared.search(checked)
-        if not np.array_equal(found[0], expected) or not np.array_equal(found[1], rows):
-            raise SystemExit(f"{name}: {prepared.name} is wrong; a wrong kernel is not timed.")
-        everything = prepared.search(queries)
-        if truth is None:
-            truth = everything
-        if not all(np.array_equal(a, b) for a, b in zip(everything, truth, strict=True)):
-            raise SystemExit(f"{name}: {prepared.name} differs; a wrong kernel is not timed.")
-        _note_candidates(benchmark, name, prepared, blocks)
-        contenders.append(_over(partial(_distances, prepared), blocks, prepared.name, 0.0))
-        ceilings[prepared.name] = prepared.ceiling
-    assert truth is not None
-    tensors = [torch.from_numpy(block) for block in blocks]
-    b = torch.from_numpy(bank)
-    norms = (b * b).sum(dim=1)
+    ceilings, flop = {}, {}
+    for form in forms:
+        distances, indices, evaluated = form.bank.search_counted(queries)
+        right = np.array_equal(distances[:: len(blocks)], expected)
+        right &= np.array_equal(indices[:: len(blocks)], rows)
+        right &= np.array_equal(distances, truth[0]) and np.array_equal(indices, truth[1])
+        if not right:
+            raise SystemExit(f"{name}: {form.name} is wrong; a wrong kernel is not timed.")
+        _note_evaluated(benchmark, name, form, evaluated)
+        contenders.append((form.name, Pictures(form.distances, blocks), 0.0))
+        ceilings[form.name] = form.ceiling
+        flop[form.name] = 2.0 * Q * M * form.bank.screened_dim
     if faiss is not None:
         peer = _best_faiss(benchmark, name, bank, blocks)
         contenders.append(("faiss IndexFlatL2", peer, rounding))
+    tensors = [torch.from_numpy(block) for block in blocks]
+    b = torch.from_numpy(bank)
+    norms = (b * b).sum(dim=1)
     contenders += [
-        _over(partial(with_cdist, b), tensors, "torch cdist + min", rounding),
-        _over(partial(with_product, b, norms), tensors, "torch product + min", rounding),
+        ("torch cdist + min", Pictures(partial(with_cdist, b), tensors), rounding),
+        ("torch product + min", Pictures(partial(with_product, b, norms), tensors), rounding),
     ]
-    for label, *_ in contenders:
-        ceilings.setdefault(label, float_peak("avx512"))
-    first = truth[0][:Q]
-    benchmark.case(name, first, contenders, flop=2.0 * Q * M * D, ceiling=ceilings)
+    for label, *_ in contenders[len(forms) :]:
+        ceilings[label], flop[label] = "fma", 2.0 * Q * M * D
+    times = benchmark.case(name, truth[0][:Q], contenders, flop=flop, ceiling=ceilings)
+    if faiss is not None:
+        for form in forms:
+            benchmark.compare(name, times, "faiss IndexFlatL2", form.name)
+
+
+def _note_evaluated(
+    benchmark: Benchmark, name: str, form: Form, evaluated: NDArray[np.int64]
+) -> None:
+    """Rows that the screen left for the canonical distance, over all pictures' queries."""
+    mean, p99, most = evaluated.mean(), np.percentile(evaluated, 99), evaluated.max()
+    benchmark.note(
+        name,
+        form=form.name,
+        dims_screened=form.bank.screened_dim,
+        candidates_per_query=round(float(mean), 2),
+        candidates_p99=round(float(p99)),
+        candidates_most=int(most),
+    )
 
 
 def _best_faiss(benchmark: Benchmark, name: str, bank: Array, blocks: list[Array]) -> Pictures:
@@ -136,33 +150,13 @@ def _best_faiss(benchmark: Benchmark, name: str, bank: Array, blocks: list[Array
             best, least = setting, min(seconds)
     _set_faiss(*best)
     way = "scan" if best[0] == scan else f"products of {best[1]} rows"
-    benchmark.note(name, faiss=f"{way}, {faiss.get_compile_options().strip()}")
+    benchmark.note(name, faiss=f"{way}; {faiss.get_compile_options().strip()}")
     return Pictures(partial(with_faiss, index), blocks)
 
 
 def _set_faiss(threshold: int, rows: int) -> None:
     faiss.cvar.distance_compute_blas_threshold = threshold
     faiss.cvar.distance_compute_blas_database_bs = rows
-
-
-def _note_candidates(
-    benchmark: Benchmark, name: str, prepared: Prepared, blocks: list[Array]
-) -> None:
-    """Rows that the screen left for the canonical distance: over all pictures."""
-    if prepared.candidates is None:
-        return
-    counts = np.concatenate([prepared.candidates(block) for block in blocks])
-    p99, most = (float(np.percentile(counts, q)) for q in (99, 100))
-    figures = {"mean": round(float(counts.mean()), 2), "p99": p99, "most": most}
-    benchmark.note(name, **{f"candidates per query, {prepared.name}": figures})
-
-
-def _over(search: Callable[[Any], Array], blocks: list[Any], name: str, error: float) -> Contender:
-    return name, Pictures(search, blocks), error
-
-
-def _distances(prepared: Prepared, queries: Array) -> Array:
-    return prepared.search(queries)[0]
 
 
 def main() -> None:

@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from ceilings import float_peak
+from ceilings import peak
 from numpy.typing import NDArray
 
 from pyad_edge import ops
 
 Array = NDArray[np.float32]
+SCREENS = ("int8", "bfloat16", "float32")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Form:
     """One form.
 
     Attributes:
         name: as the tables show it.
+        bank: what searches.
         ceiling: the peak that bounds it, a name of ceilings.py.
-        search: queries (Q, D) to (Q, 1) distances and rows.
-        candidates: of such queries, how many rows of each were evaluated canonically, (Q,); none
-            where the bank does not count.
     """
 
     name: str
+    bank: ops.MemoryBank
     ceiling: str
-    search: Callable[[Array], tuple[Array, NDArray[np.int64]]]
-    candidates: Callable[[Array], NDArray[np.int64]] | None = None
+
+    def distances(self, queries: Array) -> Array:
+        """(Q, 1) of queries (Q, D)."""
+        return self.bank.search(queries)[0]
 
 
-def prepared_banks(bank: Array) -> list[Prepared]:
-    """The bank (M, D) in every form, the fastest level first."""
+def forms_of(rows: Array) -> list[Form]:
+    """The bank (M, D) with every screen of the fastest level, and as every other level takes it.
+
+    A bank stays with the level that it was made at.
+    """
     fastest = ops.cpu_level()
     found = []
     for level in sorted(ops.available_cpu_levels(), key=lambda level: level != fastest):
-        ops.set_cpu_level(level)  # a bank stays with the level that it was made at
-        prepared = ops.MemoryBank(bank)
-        quantized = level == "avx512vnni" and bank.shape[1] <= 1024
-        ceiling = "int8.avx512vnni" if quantized else float_peak(level)
-        found.append(Prepared(f"pyad_edge, {level}", ceiling, prepared.search))
+        ops.set_cpu_level(level)
+        banks: dict[str, ops.MemoryBank] = {}
+        for screen in ("auto", *SCREENS) if level == fastest else ("auto",):
+            try:
+                bank = ops.MemoryBank(rows, screen=screen)
+            except ValueError:  # the level has no such screen
+                continue
+            banks.setdefault(bank.screen, bank)
+        found += [
+            Form(f"pyad_edge, {level}, {screen}", bank, peak(level, screen))
+            for screen, bank in banks.items()
+        ]
     ops.set_cpu_level(fastest)
     return found

@@ -14,7 +14,7 @@ namespace pyad::cuda {
 constexpr int kMaxLevels = 8;
 
 // weight * in[channel, y + position / 3 - 1, x + position % 3 - 1]; at = channel * 16 + position.
-struct AggregationEntry {
+struct alignas(8) AggregationEntry {  // one load
     int32_t at;
     float weight;
 };

@@ -25,6 +25,7 @@ KERNELS = (
     "anomaly_map",
     "cosine_distance_map",
     "density_weights",
+    "correlation_divergence",
     "rerank",
 )
 # Where each kernel has a file of its stem, or is named.

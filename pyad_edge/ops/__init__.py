@@ -1,6 +1,7 @@
 """The kernels: exact, threaded, the same bits on every instruction set. NumPy arrays in and out."""
 
 from pyad_edge.ops.anomaly_map import anomaly_map
+from pyad_edge.ops.correlation_divergence import correlation_divergence
 from pyad_edge.ops.cosine_distance_map import cosine_distance_map
 from pyad_edge.ops.density_weights import density_weights
 from pyad_edge.ops.greedy_coreset import (
@@ -26,6 +27,7 @@ __all__ = [
     "MemoryBank",
     "anomaly_map",
     "available_cpu_levels",
+    "correlation_divergence",
     "cosine_distance_map",
     "cpu_level",
     "density_weights",

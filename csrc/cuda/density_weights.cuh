@@ -252,14 +252,14 @@ struct DensityCall {
                 double beta, void* workspace, float* log_weights)
         : tiles((q + DensitySums::height - 1) / DensitySums::height),
           padded_queue(density_panels(Q) * kDensityPanel) {
+        if (Q < 1 || D < 1 || D > kDensityMaxDim || !(beta > 0.0 && beta <= kDensityMaxBeta) ||
+            tiles * kDensitySegments >= int64_t{1} << 31 || padded_queue >= int64_t{1} << 31)
+            throw std::invalid_argument(
+                "[density_weights] expected Q from 1 to 2^31 - 32, D from 1 to 65536, 0 < beta <= "
+                "1000 and fewer than 2^33 features.");
         const int64_t padded = tiles * DensitySums::height;
         const int64_t pitch = (D + kDensityStep - 1) / kDensityStep * kDensityStep;
         const int64_t run = panels_of_segment(Q), segments = (density_panels(Q) + run - 1) / run;
-        if (Q < 1 || D < 1 || D > kDensityMaxDim || !(beta > 0.0 && beta <= kDensityMaxBeta) ||
-            tiles * segments >= int64_t{1} << 31 || padded_queue >= int64_t{1} << 31)
-            throw std::invalid_argument(
-                "[density_weights] expected Q from 1 to 2^31 - 1, D from 1 to 65536, 0 < beta <= "
-                "1000 and fewer than 2^33 features.");
         auto* packed = part<signed char>(workspace, padded * 2 * pitch);
         auto* packed_queue = part<signed char>(workspace, padded_queue * 2 * pitch);
         auto* poison = part<float>(workspace, q);

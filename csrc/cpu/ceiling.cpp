@@ -41,6 +41,9 @@ std::vector<CeilingLoop> loops() {
                                     ceiling_int8_amx, ceiling_bf16_amx})
         if (loop.runs()) found.push_back(loop);
 #endif
+#ifdef PYAD_AVX_VNNI_LEVEL
+    if (ceiling_int8_avx2vnni.runs()) found.push_back(ceiling_int8_avx2vnni);
+#endif
     return found;
 }
 

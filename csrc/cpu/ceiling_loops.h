@@ -21,6 +21,9 @@ uint64_t read_portable(const void* data, size_t n);
 #ifdef PYAD_X86_LEVELS
 extern const CeilingLoop ceiling_fma_avx2, ceiling_fma_avx512, ceiling_int8_avx512vnni,
     ceiling_int8_amx, ceiling_bf16_amx;
+#ifdef PYAD_AVX_VNNI_LEVEL
+extern const CeilingLoop ceiling_int8_avx2vnni;
+#endif
 uint64_t read_avx2(const void* data, size_t n);
 uint64_t read_avx512(const void* data, size_t n);
 #endif

@@ -77,8 +77,6 @@ def main(arguments: list[str] | None = None, run: Run = gpu_build.run) -> int:
             f"Without {', '.join(absent)} only the kernels are built and tested, with an empty "
             "pyad_edge/__init__.py."
         )
-    for name, why in gpu_steps.left_out().items():
-        print(f"{name} is left out: {why}.")
     print(", ".join(f"{key} {value}" for key, value in record["machine"].items()))
     begin = time.monotonic()
     record["steps"] = _run(steps, work)
@@ -106,6 +104,8 @@ def _run(steps: list[tuple[str, Step, float]], work: Work) -> list[dict[str, Any
                 raise StepError("not run, because the time for everything is over")
             entry |= step(work, work.left(limit))
             entry["ok"] = True
+            for what, why in entry.get("left_out", {}).items():
+                print(f"left out: {what}, {why}")
         except StepError as error:
             entry |= {"why": str(error), "output": error.output}
             print(*filter(None, (error.output, f"{name}: {error}.")), sep="\n")

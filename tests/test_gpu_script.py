@@ -150,6 +150,21 @@ def test_tests_that_are_skipped_for_want_of_a_device_fail(tmp_path: Path) -> Non
     assert steps(record)["tests"] is False
 
 
+def test_a_file_whose_package_is_missing_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_steps, "find_spec", lambda name: None if name == "torch" else object())
+    lack = "ModuleNotFoundError: No module named '{}'"
+    machine = Machine(initcheck=Done(2, f"{lack.format('torch')}\n{NO_ERRORS}", 1.0))
+    machine.skipped = f"<error>{lack.format('torch')}</error>"
+    code, record = go(tmp_path, machine)
+    assert code == 0
+    assert "'left_out': {'b': 'torch is not installed'}" in str(record["steps"])
+    for name in ("numpy", "pyad_edge.density"):  # here, or none of those that may be missing
+        machine.skipped = f"<error>{lack.format(name)}</error>"
+        assert steps(go(tmp_path, machine)[1])["tests"] is False
+
+
 @pytest.mark.parametrize(
     ("answers", "words"),
     [

@@ -70,7 +70,7 @@ def test_python_is_formatted() -> None:
 
 
 def test_cpp_is_formatted() -> None:
-    files = sources("csrc", suffixes=(".h", ".cpp", ".cu", ".cuh"))
+    files = sources("csrc", "tests/native", suffixes=(".h", ".cpp", ".cu", ".cuh"))
     tool("clang-format", "--dry-run", "-Werror", *map(str, files))
 
 

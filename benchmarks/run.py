@@ -1,6 +1,6 @@
 """All kernels beside their peers, in one interleaved run.
 
-    python benchmarks/run.py --json benchmarks/results/kernels.json
+    python benchmarks/run.py --save
     python benchmarks/run.py --kernels nearest_neighbors greedy_coreset --threads 1
     python benchmarks/run.py --device cuda --json FILE
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import platform
 import sys
 from pathlib import Path
 
@@ -29,7 +30,7 @@ KERNELS = (
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "kernels"))
 
-from compare import Session, parser, shared_session  # noqa: E402
+from compare import RESULTS, Session, parser, shared_session  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> Session:
@@ -39,6 +40,8 @@ def main(arguments: list[str] | None = None) -> Session:
         SystemExit: if a kernel is wrong.
     """
     options = _parser().parse_args(arguments)
+    if options.device == "cuda":
+        _require_cuda()
     session = Session(options)
     with shared_session(session):
         for kernel in options.kernels or KERNELS:
@@ -53,12 +56,26 @@ def main(arguments: list[str] | None = None) -> Session:
             module.main()
     if options.json is not None:
         session.write(options.json)
+    if options.save:
+        about = session.machine
+        host = f"{platform.machine()}-{about['level']}-{about['cores']}cores"
+        session.write(RESULTS / f"kernels.{host}.json")
     return session
+
+
+def _require_cuda() -> None:
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError as error:
+        raise SystemExit("[run] --device cuda needs torch, which is not installed.") from error
+    if not torch.cuda.is_available():
+        raise SystemExit("[run] --device cuda needs a CUDA device, and torch sees none here.")
 
 
 def _parser() -> argparse.ArgumentParser:
     made = parser(__doc__ or "")
     made.add_argument("--kernels", nargs="+", choices=KERNELS, help="default: all")
+    made.add_argument("--save", action="store_true", help="write to benchmarks/results/ too")
     made.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     return made
 

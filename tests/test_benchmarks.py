@@ -108,6 +108,18 @@ def test_a_run_writes_what_the_table_shows(tmp_path: Path, monkeypatch: pytest.M
     assert page.count("pyad_edge") == sum(row.name == "pyad_edge" for row in found.rows)
 
 
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit, match="needs a CUDA device"):
+        benchmarks.main(["--device", "cuda"])
+
+
+def test_every_kernel_has_a_benchmark() -> None:
+    folder = ROOT / "benchmarks" / "kernels"
+    missing = [name for name in benchmarks.KERNELS if not (folder / f"{name}.py").is_file()]
+    assert not missing
+
+
 def test_the_page_shows_the_result_files() -> None:
     text = kernels_table.PAGE.read_text()
     assert kernels_table.with_tables(text) == text, "run: python benchmarks/kernels_table.py"

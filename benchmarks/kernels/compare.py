@@ -24,10 +24,12 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from ceilings import Ceilings
 from features import Features, NoFeatures, features
-from report import commit, load, machine
+from report import RESULTS, commit, load, machine
 from timing import interleaved, interval
 
 from pyad_edge import ops
+
+__all__ = ["RESULTS", "Benchmark", "Contender", "Session", "Times", "parser", "shared_session"]
 
 Contender = tuple[str, Callable[[], Any], float]
 Times = dict[str, NDArray[np.float64]]

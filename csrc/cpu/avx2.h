@@ -14,6 +14,10 @@ struct Avx2 {
     static type zero() { return _mm256_setzero_ps(); }
     static type load(const float* p) { return _mm256_loadu_ps(p); }
     static void store(float* p, type v) { _mm256_storeu_ps(p, v); }
+    static type from_bytes(const uint8_t* p) {
+        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+        return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+    }
     static type broadcast(float x) { return _mm256_set1_ps(x); }
     static type add(type a, type b) { return _mm256_add_ps(a, b); }
     static type subtract(type a, type b) { return _mm256_sub_ps(a, b); }

@@ -21,6 +21,10 @@ struct Avx512 {
     static type zero() { return _mm512_setzero_ps(); }
     static type load(const float* p) { return _mm512_loadu_ps(p); }
     static void store(float* p, type v) { _mm512_storeu_ps(p, v); }
+    static type from_bytes(const uint8_t* p) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+        return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+    }
     static type broadcast(float x) { return _mm512_set1_ps(x); }
     static type add(type a, type b) { return _mm512_add_ps(a, b); }
     static type subtract(type a, type b) { return _mm512_sub_ps(a, b); }

@@ -4,59 +4,14 @@
 #include <stdexcept>
 #include <vector>
 
+#include "lanes4.h"
 #include "pyad/parallel.h"
+#include "resize.h"
 
 namespace pyad {
 namespace {
 
-// Source rows are taken two at a time to halve the traffic to `sum`; the order of additions stays
-// that of the rows.
-void sum_rows(const uint8_t* const* rows, const float* weights, int64_t count, int64_t n,
-              float* __restrict sum) {
-    const uint8_t* __restrict first = rows[0];
-    const float w = weights[0];
-    for (int64_t i = 0; i < n; ++i) sum[i] = w * static_cast<float>(static_cast<int>(first[i]));
-    int64_t t = 1;
-    for (; t + 1 < count; t += 2) {
-        const uint8_t* __restrict a = rows[t];
-        const uint8_t* __restrict b = rows[t + 1];
-        const float wa = weights[t], wb = weights[t + 1];
-        for (int64_t i = 0; i < n; ++i)
-            sum[i] = (sum[i] + wa * static_cast<float>(static_cast<int>(a[i]))) +
-                     wb * static_cast<float>(static_cast<int>(b[i]));
-    }
-    if (t < count) {
-        const uint8_t* __restrict a = rows[t];
-        const float wa = weights[t];
-        for (int64_t i = 0; i < n; ++i) sum[i] += wa * static_cast<float>(static_cast<int>(a[i]));
-    }
-}
-
-// Sums along a row of RGB pixels; the fourth lane is the neighbour's red and is dropped when
-// unpacking.
-void sum_columns_rgb(const float* __restrict row, const Banded& columns, const float* scale,
-                     const float* offset, float* __restrict packed) {
-    const int64_t first = columns.first(0);
-    for (int64_t x = 0; x < columns.rows; ++x) {
-        const float* __restrict source = row + 3 * (columns.start[x] - first);
-        const float* weights = columns.row(x);
-        float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-        for (int64_t t = 0; t < columns.count[x]; ++t)
-            for (int c = 0; c < 4; ++c) sum[c] += weights[t] * source[3 * t + c];
-        for (int c = 0; c < 4; ++c) packed[4 * x + c] = sum[c] * scale[c] + offset[c];
-    }
-}
-
-void sum_columns_mono(const float* __restrict row, const Banded& columns, float* __restrict grey) {
-    const int64_t first = columns.first(0);
-    for (int64_t x = 0; x < columns.rows; ++x) {
-        const float* __restrict source = row + (columns.start[x] - first);
-        const float* weights = columns.row(x);
-        float sum = 0.0f;
-        for (int64_t t = 0; t < columns.count[x]; ++t) sum += weights[t] * source[t];
-        grey[x] = sum;
-    }
-}
+constexpr int64_t kPieceFloats = 1536;  // of a source row in one piece: a strip of them is 96 kB
 
 // One call's plan, shared by all threads.
 class Job {
@@ -72,8 +27,8 @@ class Job {
             bgr = !bgr;
         }
         packed_ = in_.stride_w == in_.C && (in_.C == 1 || in_.stride_c == 1);
-        begin_ = columns.first(0);
-        width_ = (columns.last(columns.rows) - begin_) * in_.C;
+        width_ = (columns.last(columns.rows) - columns.first(0)) * in_.C;
+        piece_ = std::max<int64_t>(8, kPieceFloats * columns.rows / width_);
         for (int c = 0; c < 3; ++c) plane_[c] = bgr ? 2 - c : c;
         if (copies_)
             for (int c = 0; c < 3; ++c)
@@ -81,82 +36,101 @@ class Job {
                     table_[c][v] = static_cast<float>(v) * norm.scale[c] + norm.offset[c];
     }
 
-    int64_t cost_of_a_row() const {
-        return copies_ ? 3 * columns_.rows
-                       : width_ * rows_.taps + 3 * columns_.rows * columns_.taps;
+    int64_t strips() const { return (rows_.rows + kStrip - 1) / kStrip; }  // of one picture
+
+    int64_t cost_of_a_strip() const {
+        return kStrip * (copies_ ? 3 * columns_.rows
+                                 : width_ * rows_.taps + 3 * columns_.rows * columns_.taps);
     }
 
-    // Output rows [begin, end) of the N * h rows of the batch.
+    // Strips [begin, end) of the N * strips() of the batch.
     void run(int64_t begin, int64_t end) const {
-        static thread_local std::vector<float> floats;
-        static thread_local std::vector<uint8_t> bytes;
-        static thread_local std::vector<const uint8_t*> sources;
-        floats.resize(static_cast<size_t>(width_ + 4 + 4 * columns_.rows));
-        floats[width_] = 0.0f;  // read as the last pixel's fourth lane
-        sources.resize(static_cast<size_t>(rows_.taps));
-        if (!packed_) bytes.resize(static_cast<size_t>(width_ * rows_.taps));
-        for (int64_t item = begin; item < end; ++item) {
-            const int64_t n = item / rows_.rows, y = item % rows_.rows;
-            for (int64_t t = 0; t < rows_.count[y]; ++t)
-                sources[t] = source_row(n, rows_.start[y] + t,
-                                        packed_ ? nullptr : bytes.data() + t * width_);
+        for (int64_t strip = begin; strip < end; ++strip) {
+            const int64_t n = strip / strips(), y = strip % strips() * kStrip;
+            const int64_t height = std::min(kStrip, rows_.rows - y);
             float* out = out_ + (3 * n * rows_.rows + y) * columns_.rows;
             if (copies_)
-                look_up(sources[0], out);
+                look_up(n, y, height, out);
             else
-                resize(sources.data(), y, floats.data(), out);
+                resize(n, y, height, out);
         }
     }
 
   private:
     int64_t plane_size() const { return rows_.rows * columns_.rows; }
 
-    const uint8_t* source_row(int64_t n, int64_t i, uint8_t* scratch) const {
-        const uint8_t* row = in_.data + n * in_.stride_n + i * in_.stride_h + begin_ * in_.stride_w;
+    // `width` pixels of source row i from column x on, copied to scratch where they lie apart.
+    const uint8_t* source_row(int64_t n, int64_t i, int64_t x, int64_t width,
+                              uint8_t* scratch) const {
+        const uint8_t* row = in_.data + n * in_.stride_n + i * in_.stride_h + x * in_.stride_w;
         if (packed_) return row;
-        for (int64_t x = 0; x < width_ / in_.C; ++x)
+        for (int64_t j = 0; j < width; ++j)
             for (int64_t c = 0; c < in_.C; ++c)
-                scratch[x * in_.C + c] = row[x * in_.stride_w + c * in_.stride_c];
+                scratch[j * in_.C + c] = row[j * in_.stride_w + c * in_.stride_c];
         return scratch;
     }
 
-    void look_up(const uint8_t* row, float* out) const {
-        for (int c = 0; c < 3; ++c) {
-            const int plane = in_.C == 1 ? c : plane_[c];
-            const float* table = table_[plane];
-            const uint8_t* source = row + (in_.C == 1 ? 0 : c);
-            float* __restrict target = out + plane * plane_size();
-            for (int64_t x = 0; x < columns_.rows; ++x)
-                target[x] = table[source[(columns_.start[x] - begin_) * in_.C]];
+    void look_up(int64_t n, int64_t y, int64_t height, float* out) const {
+        for (int64_t r = 0; r < height; ++r, out += columns_.rows) {
+            const uint8_t* row = in_.data + n * in_.stride_n + rows_.start[y + r] * in_.stride_h;
+            for (int c = 0; c < 3; ++c) {
+                const int plane = in_.C == 1 ? c : plane_[c];
+                const float* table = table_[plane];
+                const uint8_t* source = row + (in_.C == 1 ? 0 : c * in_.stride_c);
+                float* __restrict target = out + plane * plane_size();
+                for (int64_t x = 0; x < columns_.rows; ++x)
+                    target[x] = table[source[columns_.start[x] * in_.stride_w]];
+            }
         }
     }
 
-    void resize(const uint8_t* const* sources, int64_t y, float* floats, float* out) const {
-        const int64_t w = columns_.rows;
-        float* sums = floats + width_ + 4;
-        sum_rows(sources, rows_.row(y), rows_.count[y], width_, floats);
-        if (in_.C == 1) {
-            sum_columns_mono(floats, columns_, sums);
-            for (int c = 0; c < 3; ++c) {
-                float* __restrict target = out + c * plane_size();
-                for (int64_t x = 0; x < w; ++x)
-                    target[x] = sums[x] * norm_.scale[c] + norm_.offset[c];
-            }
-            return;
-        }
-        float scale[4] = {}, offset[4] = {};
+    // A strip of rows is summed first, piece by piece so that it stays in cache, and laid side by
+    // side: the sums along the rows then run on all of them at once.
+    void resize(int64_t n, int64_t y, int64_t height, float* out) const {
+        static thread_local std::vector<float> rows, strip, sums;
+        static thread_local std::vector<uint8_t> bytes;
+        static thread_local std::vector<const uint8_t*> sources;
+        sources.resize(static_cast<size_t>(rows_.taps));
+        float scale[3], offset[3];
         for (int c = 0; c < 3; ++c) {
-            scale[c] = norm_.scale[plane_[c]];
-            offset[c] = norm_.offset[plane_[c]];
+            scale[c] = in_.C == 1 ? 1.0f : norm_.scale[plane_[c]];
+            offset[c] = in_.C == 1 ? 0.0f : norm_.offset[plane_[c]];
         }
-        sum_columns_rgb(floats, columns_, scale, offset, sums);
-        float* __restrict out0 = out + plane_[0] * plane_size();
-        float* __restrict out1 = out + plane_[1] * plane_size();
-        float* __restrict out2 = out + plane_[2] * plane_size();
-        for (int64_t x = 0; x < w; ++x) {
-            out0[x] = sums[4 * x];
-            out1[x] = sums[4 * x + 1];
-            out2[x] = sums[4 * x + 2];
+        for (int64_t begin = 0; begin < columns_.rows; begin += piece_) {
+            const int64_t end = std::min(begin + piece_, columns_.rows);
+            const int64_t first = columns_.first(begin), width = columns_.last(end) - first;
+            const int64_t floats = width * in_.C;
+            rows.resize(static_cast<size_t>(kStrip * floats));
+            strip.resize(static_cast<size_t>(kStrip * floats));
+            sums.resize(static_cast<size_t>(kStrip * (end - begin) * in_.C));
+            bytes.resize(static_cast<size_t>(packed_ ? 0 : floats * rows_.taps));
+            for (int64_t r = 0; r < height; ++r) {
+                for (int64_t t = 0; t < rows_.count[y + r]; ++t)
+                    sources[t] = source_row(n, rows_.start[y + r] + t, first, width,
+                                            packed_ ? nullptr : bytes.data() + t * floats);
+                kernels_.sum_rows(sources.data(), rows_.row(y + r), rows_.count[y + r], floats,
+                                  rows.data() + r * floats);
+            }
+            transpose4(rows.data(), floats, height, floats, strip.data(), kStrip);
+            kernels_.sum_columns(strip.data(), in_.C, columns_.start.data() + begin, first,
+                                 columns_.count.data() + begin, columns_.row(begin), columns_.taps,
+                                 end - begin, scale, offset, sums.data());
+            for (int64_t c = 0; c < in_.C; ++c) {
+                const float* plane = sums.data() + c * (end - begin) * kStrip;
+                float* target = out + (in_.C == 1 ? 0 : plane_[c]) * plane_size() + begin;
+                transpose4(plane, kStrip, end - begin, height, target, columns_.rows);
+            }
+        }
+        if (in_.C == 1) repeat(height, out);
+    }
+
+    // The first plane, still as sums, to the three normalised ones.
+    void repeat(int64_t height, float* out) const {
+        const int64_t size = height * columns_.rows;
+        for (int c = 2; c >= 0; --c) {
+            float* target = out + c * plane_size();
+            for (int64_t i = 0; i < size; ++i)
+                target[i] = out[i] * norm_.scale[c] + norm_.offset[c];
         }
     }
 
@@ -166,9 +140,11 @@ class Job {
     const Normalization& norm_;
     float* const out_;
     bool copies_, packed_;
-    int64_t begin_, width_;  // source columns in use: the first, and their number times C
-    int plane_[3];           // output plane of each input channel
-    float table_[3][256];    // normalised values of the grey levels
+    const ResizeKernels& kernels_ = resize_kernels();
+    int64_t width_;        // source columns in use, times C
+    int64_t piece_;        // output columns of one piece
+    int plane_[3];         // output plane of each input channel
+    float table_[3][256];  // normalised values of the grey levels
 };
 
 }  // namespace
@@ -179,8 +155,9 @@ void preprocess(const Frames& in, const Banded& rows, const Banded& columns,
         throw std::invalid_argument(
             "[preprocess] expected 1 or 3 channels and maps made for (H, W).");
     const Job job(in, rows, columns, normalization, bgr, out);
-    const int64_t grain = 1 + 65536 / job.cost_of_a_row();
-    parallel_for(in.N * rows.rows, grain, [&](int64_t begin, int64_t end) { job.run(begin, end); });
+    const int64_t grain = 1 + 65536 / job.cost_of_a_strip();
+    parallel_for(in.N * job.strips(), grain,
+                 [&](int64_t begin, int64_t end) { job.run(begin, end); });
 }
 
 }  // namespace pyad

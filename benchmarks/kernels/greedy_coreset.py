@@ -31,7 +31,7 @@ Array = NDArray[np.float32]
 Picks = NDArray[np.int64]
 
 P = 128
-IN_8_BITS = ("avx512amx", "avx512vnni")  # levels that screen so
+IN_8_BITS = ("avx512amx", "avx512vnni", "avx2vnni")  # levels that screen so
 CHECKED = 16  # picks of a peer that are compared, and picks that it is timed with
 
 

@@ -15,6 +15,7 @@ namespace {
 constexpr double kUnit = 1.0 / 16777216.0;  // 2^-24, the unit round-off of float32
 constexpr double kSlack = 1.0 + 1e-12;      // covers the rounding of the test itself, in float64
 constexpr int64_t kBlock = 2048;
+constexpr int64_t kLanes = 16;  // independent sums, which compilers turn into vectors
 constexpr float kLeast = 1e-15f, kMost = 1e12f;  // where squares neither vanish nor overflow
 
 }  // namespace
@@ -28,11 +29,67 @@ const CoresetKernels* coreset_kernels() {
 #endif
         case Level::avx512vnni:
             return &coreset_avx512vnni;
+#ifdef PYAD_AVX_VNNI_LEVEL
+        case Level::avx2vnni:
+            return &coreset_avx2vnni;
+#endif
         default:
             break;
     }
 #endif
     return nullptr;
+}
+
+float coreset_largest(const float* points, int64_t n, int64_t P, const float* mean) {
+    float most[kLanes] = {};
+    for (int64_t i = 0; i < n; ++i, points += P) {
+        const auto take = [&](int64_t d, int64_t l) {
+            const float x = std::fabs(points[d] - mean[d]);
+            most[l] = x > most[l] ? x : most[l];
+        };
+        int64_t d = 0;
+        for (; d + kLanes <= P; d += kLanes)
+            for (int64_t l = 0; l < kLanes; ++l) take(d + l, l);
+        for (; d < P; ++d) take(d, 0);
+    }
+    return *std::max_element(most, most + kLanes);
+}
+
+float coreset_quantize(const float* point, int64_t P, const float* mean, float scale, int8_t* out,
+                       int32_t* norm, int32_t* sum) {
+    const float inverse = 1.0f / scale;
+    constexpr float kRound = 12582912.0f;  // 1.5 x 2^23: adding it rounds to a whole number
+    float residuals[kLanes] = {}, lengths[kLanes] = {};
+    int32_t norms[kLanes] = {}, sums[kLanes] = {};
+    const auto take = [&](int64_t d, int64_t l) {
+        const float x = point[d] - mean[d];
+        // Whatever this rounds to, the residual is what it then is, so that the bound holds.
+        const float rounded = (x * inverse + kRound) - kRound;
+        const float limited = std::min(std::max(rounded, -127.0f), 127.0f);
+        const int32_t v = static_cast<int32_t>(limited);
+        out[d] = static_cast<int8_t>(v);
+        norms[l] += v * v;
+        sums[l] += v;
+        const float r = x - scale * limited;
+        residuals[l] += r * r;
+        lengths[l] += x * x;
+    };
+    int64_t d = 0;
+    for (; d + kLanes <= P; d += kLanes)
+        for (int64_t l = 0; l < kLanes; ++l) take(d + l, l);
+    for (; d < P; ++d) take(d, 0);
+    float residual = 0.0f, length = 0.0f;
+    *norm = *sum = 0;
+    for (int64_t l = 0; l < kLanes; ++l) {
+        residual += residuals[l];
+        length += lengths[l];
+        *norm += norms[l];
+        *sum += sums[l];
+    }
+    // Up to 80 rounded sums of a lane and 16 of lanes: each root is within 1e-5 of its value.
+    // Centring rounds each component by at most one unit, r by two more; 1e-17 covers squares that
+    // vanished.
+    return (std::sqrt(residual) + 2.5e-7f * std::sqrt(length)) * (1.0f + 2e-5f) + 1e-17f;
 }
 
 CoresetScreen::CoresetScreen(const CoresetKernels& kernels, int64_t N, int64_t P)

@@ -51,12 +51,20 @@ struct CoresetKernels {
                       int32_t* norm, int32_t* sum);
 };
 
+// For instruction sets without forms of their own.
+float coreset_largest(const float* points, int64_t n, int64_t P, const float* mean);
+float coreset_quantize(const float* point, int64_t P, const float* mean, float scale, int8_t* out,
+                       int32_t* norm, int32_t* sum);
+
 #ifdef PYAD_X86_LEVELS
+#ifdef PYAD_AVX_VNNI_LEVEL
+extern const CoresetKernels coreset_avx2vnni;
+#endif
 extern const CoresetKernels coreset_avx512vnni;
 #ifdef PYAD_AMX_LEVEL
 extern const CoresetKernels coreset_avx512amx;
 #endif
-// What the two have in common.
+// What the two with AVX-512 have in common.
 void coreset_scan_avx512(const int8_t* point, const uint8_t* panels, int64_t count, int64_t depth,
                          const int32_t* offsets, int32_t bar, uint32_t* hits);
 float coreset_largest_avx512(const float* points, int64_t n, int64_t P, const float* mean);

@@ -17,15 +17,18 @@ namespace {  // a level's copy must not become everybody's
 
 // The bits of a vector of floats and back; signed whole numbers to floats.
 template <typename F>
+struct Numbers;
+
+#ifndef __CUDACC__
+template <typename F>
 struct Numbers {
     typedef uint32_t words __attribute__((vector_size(sizeof(F))));
     typedef int32_t whole __attribute__((vector_size(sizeof(F))));
-#ifndef __CUDA_ARCH__
     static words bits(F x) { return (words)x; }
     static F from_bits(words x) { return (F)x; }
     static F from_whole(words x) { return __builtin_convertvector((whole)x, F); }
-#endif
 };
+#endif
 
 template <>
 struct Numbers<float> {

@@ -123,20 +123,9 @@ struct Work {
 
     // Four features, r to r + 3.
     void absorb_four(int64_t r, const DensityExponent& exponent) {
-        if (exponent.fixed && left >= kDensityRun) {  // side by side, to hide their latency
-            V::floats values[4];
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) {
-                const V::ints difference = dots(r + i) - kDensityUnit * kDensityUnit;
-                values[i] = exp2_lanes<V, true>(exponent.scale *
-                                                __builtin_convertvector(difference, V::floats));
-            }
-#pragma GCC unroll 4
-            for (int i = 0; i < 4; ++i) {
-                float* sum = lanes + (r + i) * kDensityRun;
-                V::store(sum, V::load<V::floats>(sum) + values[i]);
-            }
-            return;
+        if (left >= kDensityRun) {
+            if (exponent.fixed && side_by_side<true>(r, exponent.scale)) return;
+            if (!exponent.fixed && !first && side_by_side<false>(r, exponent.scale)) return;
         }
         for (int64_t i = r; i < r + 4; ++i) {
             alignas(64) int32_t row[kDensityRun];
@@ -144,6 +133,29 @@ struct Work {
             __builtin_memcpy(row, &dot, sizeof(row));
             absorb<V, 1>(row, left, exponent, first, references + i, lanes + i * kDensityRun);
         }
+    }
+
+    // The same for whole runs, interleaved to hide the latency of the exponentials. False, with
+    // nothing done, where a reference has to rise.
+    template <bool fixed>
+    bool side_by_side(int64_t r, float scale) {
+        V::floats t[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+            const int32_t reference = fixed ? kDensityUnit * kDensityUnit : references[r + i];
+            t[i] = scale * __builtin_convertvector(dots(r + i) - reference, V::floats);
+        }
+        if (!fixed && V::any_above(V::maximum(V::maximum(t[0], t[1]), V::maximum(t[2], t[3])),
+                                   kDensityCeiling))
+            return false;
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) t[i] = exp2_lanes<V, fixed>(t[i]);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+            float* sum = lanes + (r + i) * kDensityRun;
+            V::store(sum, V::load<V::floats>(sum) + t[i]);
+        }
+        return true;
     }
 };
 

@@ -13,4 +13,5 @@ PYBIND11_MODULE(_cuda, m) {
     register_cuda_anomaly_map(m);
     register_cuda_density_weights(m);
     register_cuda_cosine_distance_map(m);
+    register_cuda_correlation_divergence(m);
 }

@@ -21,5 +21,6 @@ void register_cuda_patch_aggregation(py::module_& m);
 void register_cuda_anomaly_map(py::module_& m);
 void register_cuda_density_weights(py::module_& m);
 void register_cuda_cosine_distance_map(py::module_& m);
+void register_cuda_correlation_divergence(py::module_& m);
 
 }  // namespace pyad::bindings

@@ -56,28 +56,52 @@ def correlation_divergence(
         if not isinstance(array, np.ndarray) or array.dtype != np.float32:
             found = getattr(array, "dtype", type(array).__name__)
             raise TypeError(f"[correlation_divergence] expected {name} as float32, got {found}.")
-    if queries.ndim != 4 or 0 in queries.shape[1:]:
+    (N, heads, L, d), sides, scale = checked_shapes(
+        *(array.shape for array in arrays.values()), grid=grid, scale=scale
+    )
+    prepared = [checked_values(name, array) for name, array in arrays.items()]
+    divergence = np.empty((N, L), np.float32)
+    per_head = np.empty((N, heads, L), np.float32)
+    shape = (N, heads, *sides, d, keys.ndim == 3)
+    scratch = np.empty(native.correlation_scratch(*shape), np.float32)
+    native.correlation_divergence(*prepared, *sides, scale, scratch, per_head, divergence)
+    if not native.all_finite(divergence):
+        raise overflow(divergence)
+    return divergence, per_head
+
+
+def checked_shapes(
+    queries: tuple[int, ...],
+    keys: tuple[int, ...],
+    sigma_x: tuple[int, ...],
+    sigma_y: tuple[int, ...],
+    *,
+    grid: tuple[int, int],
+    scale: float | None,
+) -> tuple[tuple[int, int, int, int], tuple[int, ...], float]:
+    """(N, heads, L, d), (h, w) and the scale, of shapes and settings that fit each other."""
+    if len(queries) != 4 or 0 in queries[1:]:
         raise ValueError(
             "[correlation_divergence] expected queries of shape (N, heads, L, d), got "
-            f"{queries.shape}. Split (N, L, heads * d) with .reshape and .swapaxes(1, 2)."
+            f"{queries}. Split (N, L, heads * d) with .reshape and .swapaxes(1, 2)."
         )
-    N, heads, L, d = queries.shape
+    N, heads, L, d = queries
     sides = whole_sides(grid)
     if sides is None or len(sides) != 2 or math.prod(sides) != L or L > MAX_PATCHES:
         raise ValueError(
             "[correlation_divergence] expected grid as (h, w) with h * w = "
             f"{L} patches (at most {MAX_PATCHES}), got {grid!r}."
         )
-    if keys.shape not in (queries.shape, queries.shape[1:]):
+    if keys not in (queries, queries[1:]):
         raise ValueError(
-            f"[correlation_divergence] expected keys of shape {queries.shape}, or "
-            f"{queries.shape[1:]} shared by all pictures, got {keys.shape}."
+            f"[correlation_divergence] expected keys of shape {queries}, or {queries[1:]} shared "
+            f"by all pictures, got {keys}."
         )
-    for name, sigma in (("sigma_x", sigma_x), ("sigma_y", sigma_y)):
-        if sigma.shape != (N, heads, L):
+    for name, shape in (("sigma_x", sigma_x), ("sigma_y", sigma_y)):
+        if shape != (N, heads, L):
             raise ValueError(
                 f"[correlation_divergence] expected {name} of shape {(N, heads, L)}, one for each "
-                f"picture, head and patch, got {sigma.shape}."
+                f"picture, head and patch, got {shape}."
             )
     if scale is None:
         scale = 1.0 / math.sqrt(d)
@@ -85,29 +109,11 @@ def correlation_divergence(
         raise ValueError(
             f"[correlation_divergence] expected scale from 1e-30 to 1e30, got {scale!r}."
         )
-    prepared = [_finite(name, array) for name, array in arrays.items()]
-    for name, sigma in zip(("sigma_x", "sigma_y"), prepared[2:], strict=True):
-        if sigma.size and not sigma.min() > 0:
-            at = tuple(int(i) for i in np.argwhere(~(sigma > 0))[0])
-            raise ValueError(
-                f"[correlation_divergence] expected positive {name}, got {sigma[at]} at {at}."
-            )
-    divergence = np.empty((N, L), np.float32)
-    per_head = np.empty((N, heads, L), np.float32)
-    shape = (N, heads, *sides, d, keys.ndim == 3)
-    scratch = np.empty(native.correlation_scratch(*shape), np.float32)
-    native.correlation_divergence(*prepared, *sides, float(scale), scratch, per_head, divergence)
-    if not native.all_finite(divergence):
-        n, i = np.argwhere(~np.isfinite(divergence))[0]
-        raise ValueError(
-            "[correlation_divergence] a dot product of a query and a key overflows float32 (first "
-            f"for patch {i} of picture {n}). Scale queries and keys down."
-        )
-    return divergence, per_head
+    return (N, heads, L, d), sides, float(scale)
 
 
-def _finite(name: str, values: Array) -> Array:
-    """The values, C-contiguous and checked."""
+def checked_values(name: str, values: Array) -> Array:
+    """The values, C-contiguous, finite, and positive if they are a sigma."""
     values = np.ascontiguousarray(values)
     if not native.all_finite(values):
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
@@ -115,4 +121,18 @@ def _finite(name: str, values: Array) -> Array:
             f"[correlation_divergence] expected finite {name}, got {values[at]} at {at}. A network "
             "that overflows gives such values; they are never scored."
         )
+    if name.startswith("sigma") and values.size and not values.min() > 0:
+        at = tuple(int(i) for i in np.argwhere(values <= 0)[0])
+        raise ValueError(
+            f"[correlation_divergence] expected positive {name}, got {values[at]} at {at}."
+        )
     return values
+
+
+def overflow(divergence: Array) -> ValueError:
+    """The error for divergences that are not all finite, of inputs that are."""
+    n, i = np.argwhere(~np.isfinite(divergence))[0]
+    return ValueError(
+        "[correlation_divergence] a dot product of a query and a key overflows float32 (first for "
+        f"patch {i} of picture {n}). Scale queries and keys down."
+    )

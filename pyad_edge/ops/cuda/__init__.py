@@ -2,6 +2,7 @@
 
 from pyad_edge.ops.cuda.anomaly_map import anomaly_map, anomaly_map_workspace
 from pyad_edge.ops.cuda.arrays import DeviceArray
+from pyad_edge.ops.cuda.correlation_divergence import correlation_divergence
 from pyad_edge.ops.cuda.cosine_distance_map import (
     cosine_distance_map,
     cosine_distance_map_workspace,
@@ -16,6 +17,7 @@ __all__ = [
     "DeviceArray",
     "anomaly_map",
     "anomaly_map_workspace",
+    "correlation_divergence",
     "cosine_distance_map",
     "cosine_distance_map_workspace",
     "density_weights",

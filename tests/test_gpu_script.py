@@ -204,6 +204,15 @@ def test_emulated_runs_both_orders_and_needs_no_device(tmp_path: Path) -> None:
     assert any("-DPYAD_CUDA=EMULATED" in line for line in machine.commands)
 
 
+def test_a_kernel_that_is_not_emulated_is_left_out_there_and_fails_on_a_device(
+    tmp_path: Path,
+) -> None:
+    machine = Machine()
+    machine.skipped = f"<failure>AttributeError: {gpu_steps.NOT_EMULATED} 'x'</failure>"
+    assert go(tmp_path, machine, "--emulated")[0] == 0
+    assert go(tmp_path, machine)[0] == 1
+
+
 def test_a_command_is_stopped_at_its_limit() -> None:
     start = time.monotonic()
     done = gpu_build.run([sys.executable, "-c", "print('on', flush=True); input.wait"], 20.0)

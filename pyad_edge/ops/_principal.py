@@ -60,4 +60,5 @@ def principal_basis(rows: Array) -> Array | None:
 
 def _gram(images: Array) -> NDArray[np.float64]:
     wide = images.astype(np.float64)
-    return wide.T @ wide
+    gram: NDArray[np.float64] = wide.T @ wide
+    return gram

@@ -97,11 +97,14 @@ def _build() -> Features:
 
         from pyad_edge import ops, read_image
         from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
-
-        train, test, is_defect = mtd_pictures()
-        backbone = resnet18()
+        from pyad_edge.errors import PyadError
     except ImportError as error:
         raise NoFeatures(f"building them needs the extras [train,dev]: {error}") from error
+    try:
+        train, test, is_defect = mtd_pictures()
+        backbone = resnet18()
+    except PyadError as error:
+        raise NoFeatures(f"the backbone cannot be made: {error}") from error
     except SystemExit as error:  # the shared data or weights are not here
         raise NoFeatures(str(error)) from error
     backend = OnnxRuntimeBackend(backbone.model, outputs=backbone.layers)

@@ -21,6 +21,7 @@ KERNELS = (
     "preprocess",
     "patch_aggregation",
     "nearest_neighbors",
+    "rerank",
     "greedy_coreset",
     "anomaly_map",
     "cosine_distance_map",

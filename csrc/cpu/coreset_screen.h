@@ -23,6 +23,8 @@ constexpr int64_t kCoresetPanel = 32;  // picks of one panel
 constexpr int64_t kCoresetDim = 1024;  // longer points could overflow the sums
 constexpr int32_t kNoHit = 1 << 29;    // a bar above every product
 constexpr int kMaxCoresetHeight = 32;
+constexpr int64_t kCoresetRows = 384;  // of one block of a pass: whole tiles of every height
+constexpr float kPicked = -1.0f;       // a picked row's minimum distance, below all others
 
 // The instruction set's part.
 struct CoresetKernels {

@@ -55,16 +55,18 @@ def at_level(level: str, arrays: tuple[Array, Array, Array, Array], side: int) -
 class Plain:
     """As FOD's formulas read."""
 
-    def __init__(self, arrays: tuple[Array, Array, Array, Array], side: int) -> None:
-        self.q, self.k, self.x, self.y = (torch.from_numpy(array) for array in arrays)
+    def __init__(
+        self, arrays: tuple[Array, Array, Array, Array], side: int, device: str = "cpu"
+    ) -> None:
+        self.q, self.k, self.x, self.y = (torch.from_numpy(array).to(device) for array in arrays)
         self.scale = self.q.shape[-1] ** -0.5
-        at = torch.arange(side * side)
+        at = torch.arange(side * side, device=device)
         y, x = at // side, at % side
         self.dx = (x[:, None] - x).float()
         self.dy = (y[:, None] - y).float()
 
     @torch.inference_mode()
-    def run(self) -> Array:
+    def run(self) -> torch.Tensor:
         s = torch.softmax(self.q @ self.k.transpose(-1, -2) * self.scale, -1)
         t = torch.exp(
             -(self.dx**2) / (2 * self.x[..., None] ** 2) - self.dy**2 / (2 * self.y[..., None] ** 2)
@@ -72,29 +74,31 @@ class Plain:
         t = t / t.sum(-1, keepdim=True)
         forward = (s * (torch.log(s + EPS) - torch.log(t + EPS))).sum(-1)
         backward = (t * (torch.log(t + EPS) - torch.log(s + EPS))).sum(-1)
-        divergence: Array = (forward + backward).mean(1).numpy()
+        divergence: torch.Tensor = (forward + backward).mean(1)
         return divergence
 
 
 class InPlace:
     """The target from two axes, one logarithm of each matrix, buffers reused."""
 
-    def __init__(self, arrays: tuple[Array, Array, Array, Array], side: int) -> None:
-        self.q, self.k, self.x, self.y = (torch.from_numpy(array) for array in arrays)
+    def __init__(
+        self, arrays: tuple[Array, Array, Array, Array], side: int, device: str = "cpu"
+    ) -> None:
+        self.q, self.k, self.x, self.y = (torch.from_numpy(array).to(device) for array in arrays)
         self.k = self.k.transpose(-1, -2).contiguous()
         self.scale = self.q.shape[-1] ** -0.5
         N, heads, L, _ = self.q.shape
         self.side = side
-        at = torch.arange(L)
-        axis = torch.arange(side)
+        at = torch.arange(L, device=device)
+        axis = torch.arange(side, device=device)
         self.dx2 = -0.5 * (axis - (at % side)[:, None]).float() ** 2
         self.dy2 = -0.5 * (axis - (at // side)[:, None]).float() ** 2
-        self.s = torch.empty((N, heads, L, L))
-        self.t = torch.empty((N, heads, L, L))
-        self.difference = torch.empty((N, heads, L, L))
+        self.s = torch.empty((N, heads, L, L), device=device)
+        self.t = torch.empty((N, heads, L, L), device=device)
+        self.difference = torch.empty((N, heads, L, L), device=device)
 
     @torch.inference_mode()
-    def run(self) -> Array:
+    def run(self) -> torch.Tensor:
         s, t, difference = self.s, self.t, self.difference
         torch.matmul(self.q * self.scale, self.k, out=s)
         torch.softmax(s, -1, out=s)
@@ -106,7 +110,7 @@ class InPlace:
         s.add_(EPS)
         t.add_(EPS)
         difference.mul_(s.div_(t).log_())
-        divergence: Array = difference.sum(-1).mean(1).numpy()
+        divergence: torch.Tensor = difference.sum(-1).mean(1)
         return divergence
 
 

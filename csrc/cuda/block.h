@@ -125,9 +125,18 @@ struct Block {
     // f(warp) for every warp, then a barrier.
     template <typename F>
     PYAD_DEVICE void for_each_warp(const F& f) const {
+        for_each_warp_unfenced(f);
+#ifdef __CUDACC__
+        __syncthreads();
+#endif
+    }
+
+    // The same without the barrier: the next phase must not touch what this one reads or writes in
+    // shared memory.
+    template <typename F>
+    PYAD_DEVICE void for_each_warp_unfenced(const F& f) const {
 #ifdef __CUDACC__
         f(Warp{static_cast<int>(threadIdx.x) / kWarp, false});
-        __syncthreads();
 #else
         const int warps = threads / kWarp;
         for (int i = 0; i < warps; ++i) f(Warp{descending ? warps - 1 - i : i, descending});
@@ -163,10 +172,18 @@ struct ExtraBytes<Program, std::void_t<decltype(&Program::extra_shared_bytes)>> 
 template <typename Program>
 constexpr size_t kSharedSize = (sizeof(typename Program::Shared) + 15) / 16 * 16;
 
+// Blocks that should fit on one multiprocessor beside each other: a program may set
+// `static constexpr int resident = 2` to bound its registers.
+template <typename Program, typename = void>
+constexpr int kResident = 1;
+template <typename Program>
+constexpr int kResident<Program, std::void_t<decltype(Program::resident)>> = Program::resident;
+
 #ifdef __CUDACC__
 
 template <typename Program>
-__global__ void __launch_bounds__(Program::threads) run_block(const Program program) {
+__global__ void __launch_bounds__(Program::threads, kResident<Program>)
+    run_block(const Program program) {
     extern __shared__ __align__(128) unsigned char memory[];
     const Block block{blockIdx.x,
                       blockIdx.y,

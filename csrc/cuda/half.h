@@ -4,10 +4,11 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 namespace pyad::cuda {
 
-inline float host_float_of_half(uint16_t half) {
+inline float decoded_half(uint16_t half) {
     const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
     const int exponent = half >> 10 & 31, fraction = half & 1023;
     float magnitude;
@@ -18,6 +19,15 @@ inline float host_float_of_half(uint16_t half) {
     else
         magnitude = std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
     return sign == 0 ? magnitude : -magnitude;
+}
+
+inline float host_float_of_half(uint16_t half) {
+    static const std::vector<float> all = [] {
+        std::vector<float> values(65536);
+        for (int i = 0; i < 65536; ++i) values[i] = decoded_half(static_cast<uint16_t>(i));
+        return values;
+    }();
+    return all[half];
 }
 
 inline uint16_t host_half_of(float value) {

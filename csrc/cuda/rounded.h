@@ -64,6 +64,15 @@ PYAD_DEVICE T atomic_max(T* where, T value) {
 #endif
 }
 
+// Reads past the L1 cache: what atomics of this and other blocks have left there.
+PYAD_DEVICE uint32_t load_fresh(const uint32_t* where) {
+#ifdef __CUDACC__
+    return __ldcg(where);
+#else
+    return *where;
+#endif
+}
+
 // The bits of a float and back.
 PYAD_DEVICE uint32_t bits_of(float value) {
 #ifdef __CUDACC__

@@ -167,7 +167,7 @@ def test_memory_grows_with_the_patches_not_with_their_square() -> None:
     done = subprocess.run(
         [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True
     )
-    assert int(done.stdout) < 32 * 1024  # KiB; (L, L) float32 alone takes 331,776
+    assert int(done.stdout) < 128 * 1024  # KiB; one (L, L) float32 tensor takes 331,776
 
 
 @pytest.mark.parametrize("index", range(4))

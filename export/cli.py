@@ -52,6 +52,12 @@ OPTION_NAMES = {
     "holdout": "--holdout",
     "false_reject": "--false-reject",
     "seed": "--seed",
+    "index": "--index",
+    "nlist": "--nlist",
+    "pq_m": "--pq-m",
+    "pq_nbits": "--pq-nbits",
+    "nprobe": "--nprobe",
+    "candidates": "--candidates",
     "memory_limit": "--memory-limit",
 }
 
@@ -107,6 +113,35 @@ def train_patchcore_command(
             help="Dimensions of the official embedding; the levels' channels, at most 1024."
         ),
     ] = None,
+    index: Annotated[
+        Optional[Literal["ivfpq"]],  # noqa: UP045
+        typer.Option(
+            help="Approximate search of a bank that is not subsampled (--coreset 1), with faiss; "
+            "its errors are measured and kept in the engine. Exact search if not given."
+        ),
+    ] = None,
+    nlist: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Of --index ivfpq: inverted lists; about 4 sqrt(rows)."),
+    ] = None,
+    pq_m: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            help="Sub-quantizers of a code, a divisor of the dimensions; about an eighth."
+        ),
+    ] = None,
+    pq_nbits: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Bits of each, 4 to 8; 8."),
+    ] = None,
+    nprobe: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Lists searched per patch; 16."),
+    ] = None,
+    candidates: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Rows per patch that the exact distance re-ranks; 64."),
+    ] = None,
     holdout: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(
@@ -150,6 +185,12 @@ def train_patchcore_command(
         holdout=holdout,
         false_reject=false_reject,
         seed=seed,
+        index=index,
+        nlist=nlist,
+        pq_m=pq_m,
+        pq_nbits=pq_nbits,
+        nprobe=nprobe,
+        candidates=candidates,
         memory_limit=parse_bytes(memory_limit) if memory_limit is not None else None,
     )
     if threads is not None:
@@ -176,6 +217,8 @@ def train_patchcore_command(
         ),
         highlight=False,
     )
+    if report.search is not None:
+        err.print(escape(f"Search: {report.search}"), highlight=False)
 
 
 @app.command("eval")

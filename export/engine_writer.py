@@ -16,10 +16,10 @@ from pyad_edge.engine import read_engine
 from pyad_edge.engine_format import DTYPES, engine_header, layout, little_endian
 from pyad_edge.engine_manifest import (
     FORMAT_NAME,
-    FORMAT_VERSION,
     Manifest,
     ManifestDraft,
     TensorEntry,
+    format_version,
 )
 from pyad_edge.errors import EngineError
 from pyad_edge.export.atomic_file import replace_file
@@ -84,7 +84,12 @@ def assemble(*, manifest: ManifestDraft, tensors: Mapping[str, NDArray[Any]]) ->
         }
         fields = {name: getattr(manifest, name) for name in ManifestDraft.model_fields}
         whole = Manifest.model_validate(
-            {"format": FORMAT_NAME, "format_version": FORMAT_VERSION, "tensors": entries, **fields}
+            {
+                "format": FORMAT_NAME,
+                "format_version": format_version(manifest),
+                "tensors": entries,
+                **fields,
+            }
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

@@ -31,6 +31,7 @@ from pyad_edge.export.methods.patchcore import (
     golden_frames,
 )
 from pyad_edge.export.methods.patchcore.fit import silent
+from pyad_edge.export.methods.patchcore.index import add_index
 from pyad_edge.export.progress import ProgressCall
 from pyad_edge.images import list_images
 from pyad_edge.preprocessing import MAX_SIDE, MIN_SIDE
@@ -50,6 +51,7 @@ class TrainReport:
         pictures: in the bank; calibration_pictures: held out of it.
         bank_rows: M.
         threshold: in the engine, with what backs it.
+        search: what the approximate index is and misses; none: the search is exact.
         seconds: in all.
         notes: sentences about the data that a user should read.
     """
@@ -59,6 +61,7 @@ class TrainReport:
     calibration_pictures: int
     bank_rows: int
     threshold: Threshold
+    search: str | None
     seconds: float
     notes: tuple[str, ...]
 
@@ -123,6 +126,7 @@ def train_patchcore(
     )
     if not model.plan.keep_features and model.plan.features:
         notes.append("the features did not fit the memory limit, so the backbone ran twice.")
+    model = add_index(model, held, threads=threads, progress=progress)
     pipeline = model.pipeline(threads=threads)
     calibration = calibrate(pipeline, held, progress=progress)
     _check_spread(calibration.scores, model)
@@ -140,6 +144,7 @@ def train_patchcore(
         calibration_pictures=len(held),
         bank_rows=len(model.bank),
         threshold=threshold_for(calibration.scores, settings.false_reject),
+        search=model.index.record.statement() if model.index is not None else None,
         seconds=time.perf_counter() - start,
         notes=tuple(notes),
     )

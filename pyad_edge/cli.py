@@ -161,6 +161,7 @@ def info(
         f"{_size(content['network']['grid'])} patches",
         "memory bank": f"{content['bank']['rows']:,} rows x {content['bank']['dimensions']} "
         f"({training['coreset_ratio']:g} of all patches, seed {training['seed']})",
+        "search": content["search"],
         "fitted on": f"{training['pictures']:,} pictures, "
         f"fingerprint {training['fingerprint'][:16]}",
         "score": content["score_meaning"],

@@ -34,6 +34,7 @@ _OPTIONAL = {
     "torch": ("torch", "train", "training and exporting backbones"),
     "timm": ("timm", "train", "exporting backbones"),
     "onnx": ("onnx", "train", "exporting backbones"),
+    "faiss": ("faiss-cpu", "faiss", "engines with an approximate index"),
 }
 # package: (distribution, what a later version may use it for)
 _RESERVED = {

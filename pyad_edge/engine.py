@@ -85,6 +85,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "file_sha256": engine.file_sha256,
         "bytes": engine.size,
         "bank": {"rows": rows, "dimensions": dimensions},
+        "search": "exact" if engine.manifest.index is None else engine.manifest.index.statement(),
         "golden_pictures": len(engine.tensors["golden/scores"]),
         **manifest,
     }

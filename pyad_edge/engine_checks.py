@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pyad_edge.engine_format import decode_names
 from pyad_edge.engine_manifest import Manifest
+from pyad_edge.heads.ivfpq_layout import IvfPqLayout, check_index
 
 __all__ = ["METHODS", "MethodChecks", "check_patchcore", "check_patchcore_contents"]
 
@@ -37,8 +38,17 @@ _PATCHCORE_TENSORS: dict[str, tuple[str, tuple[str | int, ...]]] = {
 
 def check_patchcore(manifest: Manifest) -> str | None:
     """Tensors, shapes and settings of a PatchCore engine that must agree with each other."""
-    sizes, wrong = _match_tensors(manifest, _PATCHCORE_TENSORS)
-    return wrong or _check_sizes(manifest) or _check_head(manifest, sizes) or _check_golden(sizes)
+    expected = dict(_PATCHCORE_TENSORS)
+    if manifest.index is not None:
+        expected["index/faiss"] = ("uint8", ("bytes of index",))
+    sizes, wrong = _match_tensors(manifest, expected)
+    return (
+        wrong
+        or _check_sizes(manifest)
+        or _check_head(manifest, sizes)
+        or _check_index(manifest, sizes)
+        or _check_golden(sizes)
+    )
 
 
 def check_patchcore_contents(manifest: Manifest, tensors: Mapping[str, NDArray[Any]]) -> str | None:
@@ -56,7 +66,9 @@ def check_patchcore_contents(manifest: Manifest, tensors: Mapping[str, NDArray[A
     for name in ("calibration/scores", "calibration/map_maxima"):
         if (np.diff(tensors[name]) < 0).any():
             return f"the tensor '{name}' is not sorted"
-    return None
+    if manifest.index is None:
+        return None
+    return check_index(tensors["index/faiss"], _layout(manifest, tensors["bank/features"].shape))
 
 
 @dataclass(frozen=True)
@@ -141,6 +153,34 @@ def _check_head(manifest: Manifest, sizes: Mapping[str, int]) -> str | None:
     if aggregation.variant == "official" and (dims[0] is None or dims[1] != sizes["D"]):
         return f"its aggregation gives {dims[1]} dimensions, but its bank has {sizes['D']}"
     return None
+
+
+def _check_index(manifest: Manifest, sizes: Mapping[str, int]) -> str | None:
+    """The index by its declared numbers alone: they fix how many bytes it has."""
+    index = manifest.index
+    if index is None:
+        return None
+    M, D = sizes["M"], sizes["D"]
+    if D % index.m:
+        return f"its index cuts {D} dimensions into {index.m} equal parts, which do not exist"
+    if index.nlist > M or index.nprobe > index.nlist:
+        return f"its index searches {index.nprobe} of {index.nlist} lists, in a bank of {M:,} rows"
+    if not manifest.head.neighbors <= index.candidates <= M:
+        return (
+            f"its index gives {index.candidates} candidates, for {manifest.head.neighbors} "
+            f"neighbours in a bank of {M:,} rows"
+        )
+    size = _layout(manifest, (M, D)).size
+    if sizes["bytes of index"] != size:
+        return f"its index should have {size:,} bytes, but has {sizes['bytes of index']:,}"
+    return None
+
+
+def _layout(manifest: Manifest, bank: tuple[int, ...]) -> IvfPqLayout:
+    index = manifest.index
+    if index is None:
+        raise ValueError("[engine] this engine has no index.")
+    return IvfPqLayout(M=bank[0], D=bank[1], nlist=index.nlist, m=index.m, nbits=index.nbits)
 
 
 def _check_golden(sizes: Mapping[str, int]) -> str | None:

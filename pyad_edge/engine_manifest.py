@@ -6,9 +6,16 @@ The models are strict and closed: a missing, misspelt or mistyped field is refus
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 __all__ = [
     "FORMAT_NAME",
@@ -18,6 +25,9 @@ __all__ = [
     "Backbone",
     "CreatedWith",
     "Golden",
+    "IndexErrors",
+    "IvfPqIndex",
+    "IvfPqSettings",
     "Manifest",
     "ManifestDraft",
     "MemoryBankHead",
@@ -26,10 +36,11 @@ __all__ = [
     "TensorEntry",
     "ThresholdPolicy",
     "Training",
+    "format_version",
 ]
 
 FORMAT_NAME = "pyad_edge engine"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the newest that is read; a file has the oldest that can hold it
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -38,6 +49,7 @@ Size: TypeAlias = tuple[Side, Side]  # (height, width)
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 Dim: TypeAlias = Annotated[int, Field(ge=1, le=16384)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
 Scalar: TypeAlias = bool | int | float | str | None
 TensorName: TypeAlias = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9_]*(/[a-z0-9_]+)*$", max_length=100)
@@ -99,6 +111,49 @@ class MemoryBankHead(_Model):
     neighbors: Count
 
 
+class IndexErrors(_Model):
+    """What an approximate index misses, against exact search, on normal pictures held out."""
+
+    pictures: Count
+    patches: Count
+    recall_at_1: Annotated[float, Field(ge=0, le=1)]  # patches whose nearest row was found
+    patch_mean: NotNegative  # relative error of a patch's distance to its nearest row
+    patch_max: NotNegative
+    image_mean: NotNegative  # relative error of a picture's score, either way
+    image_max: NotNegative
+    exact_searches: Annotated[int, Field(ge=0)]  # patches that got too few candidates
+
+
+class IvfPqSettings(_Model):
+    """A faiss IndexIVFPQ over the bank's rows: approximate search, re-ranked canonically."""
+
+    type: Literal["faiss_ivfpq"]
+    faiss: Text  # version that trained it
+    nlist: Annotated[int, Field(ge=1, le=1 << 20)]  # inverted lists
+    m: Dim  # sub-quantizers; a code has m * nbits bits
+    nbits: Annotated[int, Field(ge=4, le=8)]
+    nprobe: Count  # lists searched per patch
+    candidates: Annotated[int, Field(ge=1, le=2048)]  # rows re-ranked per patch
+
+
+class IvfPqIndex(IvfPqSettings):
+    """The same with what it misses, as an engine records it."""
+
+    errors: IndexErrors
+
+    def statement(self) -> str:
+        """What it is and what it misses, in two sentences for people."""
+        found, size = self.errors, (self.m * self.nbits + 7) // 8
+        return (
+            f"approximate: faiss IVF-PQ, {self.nlist:,} lists of {size}-byte codes, "
+            f"{self.nprobe} searched, {self.candidates} rows re-ranked. On {found.pictures} "
+            f"held-out normal pictures it found {found.recall_at_1:.2%} of the nearest rows; "
+            f"patch distances are {found.patch_mean:.2%} too large on average, at most "
+            f"{found.patch_max:.1%}, picture scores off by {found.image_mean:.2%}, at most "
+            f"{found.image_max:.1%}."
+        )
+
+
 class AnomalyMap(_Model):
     """Arguments of the ``anomaly_map`` kernel."""
 
@@ -150,11 +205,30 @@ class ManifestDraft(_Model):
     threshold: ThresholdPolicy
     training: Training
     golden: Golden
+    index: IvfPqIndex | None = None  # None: exact search, and no such field in the file
+
+    @model_serializer(mode="wrap")
+    def _without_absent_index(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        if self.index is None:
+            fields.pop("index", None)
+        return fields
+
+
+def format_version(draft: ManifestDraft) -> Literal[1, 2]:
+    """The oldest format that can hold an engine: 2 with an approximate index, else 1."""
+    return 1 if draft.index is None else 2
 
 
 class Manifest(ManifestDraft):
     """The whole manifest, as the file holds it."""
 
     format: Literal["pyad_edge engine"]
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     tensors: dict[TensorName, TensorEntry]
+
+    @model_validator(mode="after")
+    def _version_has_its_fields(self) -> Manifest:
+        if self.format_version != format_version(self):
+            raise ValueError("format 2 has an index, format 1 has none")
+        return self

@@ -18,6 +18,7 @@ from pyad_edge.decision import find_regions, map_rate
 from pyad_edge.engine import Engine, read_engine
 from pyad_edge.engine_format import decode_names
 from pyad_edge.errors import EngineError, SettingError
+from pyad_edge.heads.approximate_index import ApproximateBank
 from pyad_edge.heads.memory_bank import MemoryBankHead
 from pyad_edge.ops import cpu_level, num_threads
 from pyad_edge.pipeline import Pipeline, Scores
@@ -171,6 +172,7 @@ class Runtime:
             "backbone": manifest.backbone.name,
             "backend": self._pipeline.backend.info,
             "kernels": {"device": "cpu", "level": cpu_level(), "threads": num_threads()},
+            "search": "exact" if manifest.index is None else manifest.index.statement(),
             "color_order": self._color_order or manifest.preprocessing.color_order,
             "input_size": list(self._pipeline.input_size),
             "threshold": self.threshold.statement(),
@@ -246,9 +248,15 @@ def build_pipeline(engine: Engine, *, threads: int | None = None) -> Pipeline:
     """The pipeline of a verified engine.
 
     Raises:
-        BackendError: if the network does not run here.
+        BackendError: if the network does not run here, or the engine's index needs faiss.
+        EngineError: if faiss cannot read the index.
     """
-    manifest = engine.manifest
+    manifest, bank = engine.manifest, engine.tensors["bank/features"]
+    approximate = (
+        ApproximateBank(bank, engine.tensors["index/faiss"], manifest.index)
+        if manifest.index is not None
+        else None
+    )
     return Pipeline(
         preprocessing=manifest.preprocessing,
         backend=OnnxRuntimeBackend(
@@ -256,6 +264,6 @@ def build_pipeline(engine: Engine, *, threads: int | None = None) -> Pipeline:
             outputs=manifest.backbone.outputs,
             threads=threads,
         ),
-        head=MemoryBankHead(engine.tensors["bank/features"], manifest.head),
+        head=MemoryBankHead(bank, manifest.head, approximate=approximate),
         sigma=manifest.anomaly_map.sigma,
     )

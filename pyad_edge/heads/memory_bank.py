@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pyad_edge.engine_manifest import MemoryBankHead as HeadSettings
 from pyad_edge.errors import SettingError
+from pyad_edge.heads.approximate_index import ApproximateBank
 from pyad_edge.ops import MemoryBank, patch_aggregation
 
 __all__ = ["MemoryBankHead", "PatchScores", "embed"]
@@ -61,12 +62,15 @@ class MemoryBankHead:
     Args:
         bank: (M, D) float32.
         settings: aggregation, scoring and neighbours.
+        approximate: searches the bank instead of the exact search; eq. 7's neighbours as well.
 
     Raises:
         SettingError: if ``reweighted`` is asked for with fewer than two rows or neighbours.
     """
 
-    def __init__(self, bank: Array, settings: HeadSettings) -> None:
+    def __init__(
+        self, bank: Array, settings: HeadSettings, *, approximate: ApproximateBank | None = None
+    ) -> None:
         if settings.scoring == "reweighted" and min(len(bank), settings.neighbors) < 2:
             raise SettingError(
                 "[memory_bank] scoring 'reweighted' needs at least 2 bank rows and 2 neighbours, "
@@ -75,7 +79,8 @@ class MemoryBankHead:
             )
         self.settings = settings
         self._rows = bank
-        self._bank = MemoryBank(bank)
+        self.approximate = approximate
+        self._bank = MemoryBank(bank) if approximate is None else approximate
 
     @property
     def bank(self) -> Array:

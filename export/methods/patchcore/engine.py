@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,18 +109,18 @@ def export_engine(
             },
         ),
         golden=Golden(tolerance=GOLDEN_TOLERANCE),
+        index=model.index.record if model.index is not None else None,
     )
-    return write_engine(
-        path,
-        manifest=draft,
-        tensors={
-            "network/onnx": np.frombuffer(backbone.model, np.uint8),
-            "bank/features": model.bank,
-            "bank/sources": model.sources,
-            "bank/pictures": encode_names(model.pictures),
-            "calibration/scores": calibration.scores,
-            "calibration/map_maxima": calibration.map_maxima,
-            "golden/frames": golden,
-            "golden/scores": np.array(golden_scores, np.float32),
-        },
-    )
+    tensors: dict[str, NDArray[Any]] = {
+        "network/onnx": np.frombuffer(backbone.model, np.uint8),
+        "bank/features": model.bank,
+        "bank/sources": model.sources,
+        "bank/pictures": encode_names(model.pictures),
+        "calibration/scores": calibration.scores,
+        "calibration/map_maxima": calibration.map_maxima,
+        "golden/frames": golden,
+        "golden/scores": np.array(golden_scores, np.float32),
+    }
+    if model.index is not None:
+        tensors["index/faiss"] = model.index.data
+    return write_engine(path, manifest=draft, tensors=tensors)

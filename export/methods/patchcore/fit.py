@@ -23,6 +23,7 @@ from pyad_edge.export.methods.patchcore.extract import (
     project_all,
     rows_of,
 )
+from pyad_edge.export.methods.patchcore.index import TrainedIndex, plan_index
 from pyad_edge.export.methods.patchcore.settings import PatchCoreSettings
 from pyad_edge.heads.memory_bank import MemoryBankHead as Head
 from pyad_edge.images import read_image
@@ -50,6 +51,7 @@ class PatchCoreModel:
         sources: (M, 3) int32: picture, row and column of each bank row.
         pictures: names that ``sources`` refers to.
         plan: memory that the fit was allowed.
+        index: of the bank, measured; None: exact search. See ``index.add_index``.
     """
 
     settings: PatchCoreSettings
@@ -61,13 +63,18 @@ class PatchCoreModel:
     sources: NDArray[np.int32]
     pictures: tuple[str, ...]
     plan: MemoryPlan
+    index: TrainedIndex | None = None
 
     def pipeline(self, *, threads: int | None = None) -> Pipeline:
         """The pipeline that the exported engine will run."""
         return Pipeline(
             preprocessing=self.preprocessing,
             backend=_backend(self.backbone, threads),
-            head=Head(self.bank, self.head),
+            head=Head(
+                self.bank,
+                self.head,
+                approximate=self.index.bank(self.bank) if self.index is not None else None,
+            ),
             sigma=self.settings.sigma,
         )
 
@@ -106,8 +113,8 @@ def fit(
 
     Raises:
         DataError: if a picture cannot be read.
-        SettingError: if the settings leave no bank.
-        BackendError: if the backbone fails.
+        SettingError: if the settings leave no bank, or one that the index does not suit.
+        BackendError: if the backbone fails, or the index needs faiss.
         ResourceError: if the memory limit will not do; nothing was started then.
     """
     if not paths:
@@ -138,6 +145,7 @@ def fit(
         )
     P = settings.projection_dim
     plan = plan_memory(N=N, D=D, P=P, M=M, limit=memory_limit(settings.memory_limit))
+    plan_index(settings, M=M, D=D, neighbors=head.neighbors)  # refuses now what it would later
     kept: list[Array] = []
     if M == N:
         selected = np.arange(N)

@@ -35,6 +35,8 @@ class PatchCoreSettings(BaseModel):
         false_reject: target rate of rejected normal parts.
         seed: of the hold-out, the projection and the coreset's start.
         projection_dim: dimensions in which the coreset is selected.
+        index: ``ivfpq``: approximate search of a bank that is not subsampled; None: exact search.
+        nlist, pq_m, pq_nbits, nprobe, candidates: of the index; None: defaults of ``index.py``.
         memory_limit: bytes the fit may use, or None for 60 % of what is free.
     """
 
@@ -53,6 +55,12 @@ class PatchCoreSettings(BaseModel):
     false_reject: Annotated[float, Field(gt=0, le=0.5)] = 0.001
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     projection_dim: Annotated[int, Field(ge=1, le=4096)] = 128
+    index: Literal["ivfpq"] | None = None
+    nlist: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+    pq_m: Annotated[int, Field(ge=1, le=16384)] | None = None
+    pq_nbits: Annotated[int, Field(ge=4, le=8)] | None = None
+    nprobe: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+    candidates: Annotated[int, Field(ge=1, le=2048)] | None = None
     memory_limit: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
@@ -70,7 +78,18 @@ class PatchCoreSettings(BaseModel):
             raise ValueError(
                 "the aggregation 'average' has no dimensions to choose; leave them out"
             )
+        self._check_index()
         return self
+
+    def _check_index(self) -> None:
+        chosen = (self.nlist, self.pq_m, self.pq_nbits, self.nprobe, self.candidates)
+        if self.index is None and chosen != (None,) * 5:
+            raise ValueError("nlist, pq_m, pq_nbits, nprobe and candidates need the index 'ivfpq'")
+        if self.index is not None and self.coreset < 1:
+            raise ValueError(
+                "the approximate index is for banks that are not subsampled, so it needs a coreset "
+                f"of 1, got {self.coreset:g}; a coreset is searched exactly"
+            )
 
 
 def make_settings(

@@ -4,19 +4,38 @@
 namespace pyad::bindings {
 
 void register_cuda_nearest_neighbors(py::module_& m) {
-    m.def(
-        "nearest_neighbors",
-        [](const Array<float>& queries, const Array<float>& bank, Array<float>& distances,
-           Array<int64_t>& indices) {
-            const float *query_data = queries.data(), *bank_data = bank.data();
-            float* out = distances.mutable_data();
-            int64_t* neighbors = indices.mutable_data();
-            const int64_t Q = queries.shape(0), M = bank.shape(0), D = bank.shape(1);
-            py::gil_scoped_release release;
-            cuda::nearest_neighbors(query_data, Q, bank_data, M, D, out, neighbors);
-        },
-        py::arg("queries").noconvert(), py::arg("bank").noconvert(),
-        py::arg("distances").noconvert(), py::arg("indices").noconvert());
+    using cuda::MemoryBank;
+    using cuda::SearchForm;
+    py::enum_<SearchForm>(m, "SearchForm")
+        .value("exact", SearchForm::exact)
+        .value("half_fused", SearchForm::half_fused)
+        .value("half_gemm", SearchForm::half_gemm)
+        .value("bytes_fused", SearchForm::bytes_fused)
+        .value("bytes_gemm", SearchForm::bytes_gemm);
+    py::class_<MemoryBank>(m, "MemoryBank")
+        .def(py::init([](Address rows, int64_t M, int64_t D, bool bytes, Address stream) {
+                 py::gil_scoped_release release;
+                 return new MemoryBank(pointer<const float>(rows), M, D, bytes,
+                                       pointer<void>(stream));
+             }),
+             py::arg("rows"), py::arg("M"), py::arg("D"), py::arg("bytes"), py::arg("stream"))
+        .def_property_readonly("size", &MemoryBank::size)
+        .def_property_readonly("dim", &MemoryBank::dim)
+        .def_property_readonly("screened", &MemoryBank::screened)
+        .def_property_readonly("has_bytes", &MemoryBank::has_bytes)
+        .def("choose", &MemoryBank::choose)
+        .def("workspace_size", &MemoryBank::workspace_size)
+        .def(
+            "search",
+            [](const MemoryBank& bank, Address queries, int64_t Q, int64_t k, SearchForm form,
+               Address workspace, Address distances, Address indices, Address stream) {
+                py::gil_scoped_release release;
+                bank.search(pointer<const float>(queries), Q, k, form, pointer<void>(workspace),
+                            pointer<float>(distances), pointer<int64_t>(indices),
+                            pointer<void>(stream));
+            },
+            py::arg("queries"), py::arg("Q"), py::arg("k"), py::arg("form"), py::arg("workspace"),
+            py::arg("distances"), py::arg("indices"), py::arg("stream"));
 }
 
 }  // namespace pyad::bindings

@@ -229,7 +229,13 @@ void run_on_host(const Program& program, Grid grid, bool descending = false) {
             for (int64_t x = 0; x < grid.x; ++x) {
                 std::memset(static_cast<void*>(shared.get()), 0xff, kSharedSize<Program>);
                 std::memset(static_cast<void*>(behind.get()), 0xff, (extra + 15) / 16 * 16);
-                const Block block{x, y, z, grid, Program::threads, behind.get()->bytes, descending};
+                const Block block{x,
+                                  y,
+                                  z,
+                                  grid,
+                                  Program::threads,
+                                  reinterpret_cast<unsigned char*>(behind.get()),
+                                  descending};
                 program(block, *reinterpret_cast<typename Program::Shared*>(shared.get()));
             }
 }

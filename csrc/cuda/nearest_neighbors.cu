@@ -1,103 +1,109 @@
-#include <memory>
-
-#include "check.h"
+#include "pyad/cuda/device.h"
 #include "pyad/cuda/nearest_neighbors.h"
+#include "search_choice.h"
+#include "search_sequence.cuh"
 
 namespace pyad::cuda {
 namespace {
 
-constexpr int kThreads = 128;
-
-void check(cudaError_t status, const char* what) { cuda::check("nearest_neighbors", what, status); }
-
-__device__ float canonical(const float* a, const float* b, int64_t D) {
-    float lanes[16];
-#pragma unroll
-    for (int l = 0; l < 16; ++l) lanes[l] = 0.0f;
-    for (int64_t d = 0; d < D; d += 16) {
-#pragma unroll
-        for (int l = 0; l < 16; ++l) {
-            if (d + l < D) {
-                const float difference = __fsub_rn(a[d + l], b[d + l]);
-                lanes[l] = __fadd_rn(lanes[l], __fmul_rn(difference, difference));
-            }
-        }
-    }
-#pragma unroll
-    for (int half = 8; half >= 1; half /= 2)
-#pragma unroll
-        for (int l = 0; l < half; ++l) lanes[l] = __fadd_rn(lanes[l], lanes[l + half]);
-    return lanes[0];
+auto runner(void* stream) {
+    return [stream](const auto& program, Grid grid) {
+        launch("nearest_neighbors", program, grid, stream);
+    };
 }
 
-__device__ bool before(float d, int64_t i, float other_d, int64_t other_i) {
-    return d < other_d || (d == other_d && i < other_i);
+bool is_fused(SearchForm form) {
+    return form == SearchForm::half_fused || form == SearchForm::bytes_fused;
 }
-
-__global__ void nearest(const float* queries, const float* bank, int64_t M, int64_t D,
-                        float* distances, int64_t* indices) {
-    __shared__ float best_distance[kThreads];
-    __shared__ int64_t best_index[kThreads];
-    const float* query = queries + blockIdx.x * D;
-    float distance = INFINITY;
-    int64_t index = M;
-    for (int64_t m = threadIdx.x; m < M; m += kThreads) {
-        const float d = canonical(query, bank + m * D, D);
-        if (before(d, m, distance, index)) {
-            distance = d;
-            index = m;
-        }
-    }
-    best_distance[threadIdx.x] = distance;
-    best_index[threadIdx.x] = index;
-    __syncthreads();
-    for (int half = kThreads / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half &&
-            before(best_distance[threadIdx.x + half], best_index[threadIdx.x + half],
-                   best_distance[threadIdx.x], best_index[threadIdx.x])) {
-            best_distance[threadIdx.x] = best_distance[threadIdx.x + half];
-            best_index[threadIdx.x] = best_index[threadIdx.x + half];
-        }
-        __syncthreads();
-    }
-    if (threadIdx.x == 0) {
-        distances[blockIdx.x] = best_distance[0];
-        indices[blockIdx.x] = best_index[0];
-    }
-}
-
-template <typename T>
-struct Free {
-    void operator()(T* pointer) const { cudaFree(pointer); }
-};
-
-template <typename T>
-std::unique_ptr<T, Free<T>> allocate(int64_t n) {
-    T* pointer = nullptr;
-    check(cudaMalloc(&pointer, n * sizeof(T)), "allocating memory");
-    return std::unique_ptr<T, Free<T>>(pointer);
+bool is_half(SearchForm form) {
+    return form == SearchForm::half_fused || form == SearchForm::half_gemm;
 }
 
 }  // namespace
 
-void nearest_neighbors(const float* queries, int64_t Q, const float* bank, int64_t M, int64_t D,
-                       float* distances, int64_t* indices) {
+MemoryBank::MemoryBank(const float* rows, int64_t M, int64_t D, bool bytes, void* stream)
+    : M_(M), D_(D), capability_(device_traits().capability) {
+    const int64_t padded = round_up_to(M, kTile);
+    const bool fits = D <= kSearchDim;
+    int32_t* huge = nullptr;
+    const auto lay_out = [&](void* base) {
+        Pieces pieces(base);
+        rows_ = pieces.take<float>(M * D);
+        mean_ = pieces.take<float>(D);
+        huge = pieces.take<int32_t>(1);
+        if (fits) {
+            half_ = pieces.take<unsigned char>(padded * screen_pitch<HalfKind>(D));
+            half_terms_ = pieces.take<RowTerms>(padded);
+        }
+        if (fits && bytes) {
+            bytes_ = pieces.take<unsigned char>(padded * screen_pitch<ByteKind>(D));
+            bytes_terms_ = pieces.take<RowTerms>(padded);
+        }
+        return pieces.used();
+    };
+    memory_ = allocate(lay_out(nullptr));
+    try {
+        lay_out(memory_);
+        const auto run = runner(stream);
+        const CopyFloats copy{rows, rows_, M * D};
+        run(copy, copy.grid());
+        fill_bytes(huge, 0, sizeof(int32_t), stream);
+        if (fits) {
+            prepare_mean(rows_, M, D, mean_, run);
+            prepare_rows<HalfKind>(rows_, M, D, mean_, static_cast<unsigned char*>(half_),
+                                   static_cast<RowTerms*>(half_terms_), huge, run);
+            if (bytes)
+                prepare_rows<ByteKind>(rows_, M, D, mean_, static_cast<unsigned char*>(bytes_),
+                                       static_cast<RowTerms*>(bytes_terms_), huge, run);
+        }
+        int32_t is_huge = 0;
+        copy_to_host(&is_huge, huge, sizeof is_huge, stream);
+        screened_ = fits && is_huge == 0;
+    } catch (...) {
+        release(memory_);
+        throw;
+    }
+}
+
+MemoryBank::~MemoryBank() { release(memory_); }
+
+SearchForm MemoryBank::choose(int64_t Q) const {
+    const SearchForm form = choose_search(capability_, Q, M_, D_);
+    if (!screened_) return SearchForm::exact;
+    if (has_bytes() || is_half(form)) return form;
+    return form == SearchForm::bytes_fused  ? SearchForm::half_fused
+           : form == SearchForm::bytes_gemm ? SearchForm::half_gemm
+                                            : form;
+}
+
+size_t MemoryBank::workspace_size(int64_t Q, int64_t k, SearchForm form) const {
+    if (form == SearchForm::exact) return 0;
+    return is_half(form) ? search_memory<HalfKind>(nullptr, Q, M_, D_, k, is_fused(form)).bytes
+                         : search_memory<ByteKind>(nullptr, Q, M_, D_, k, is_fused(form)).bytes;
+}
+
+void MemoryBank::search(const float* queries, int64_t Q, int64_t k, SearchForm form,
+                        void* workspace, float* distances, int64_t* indices, void* stream) const {
     if (Q == 0) return;
-    const auto device_queries = allocate<float>(Q * D);
-    const auto device_bank = allocate<float>(M * D);
-    const auto device_distances = allocate<float>(Q);
-    const auto device_indices = allocate<int64_t>(Q);
-    check(cudaMemcpy(device_queries.get(), queries, Q * D * sizeof(float), cudaMemcpyHostToDevice),
-          "copying the queries");
-    check(cudaMemcpy(device_bank.get(), bank, M * D * sizeof(float), cudaMemcpyHostToDevice),
-          "copying the bank");
-    nearest<<<static_cast<unsigned>(Q), kThreads>>>(device_queries.get(), device_bank.get(), M, D,
-                                                    device_distances.get(), device_indices.get());
-    check(cudaGetLastError(), "starting the kernel");
-    check(cudaMemcpy(distances, device_distances.get(), Q * sizeof(float), cudaMemcpyDeviceToHost),
-          "the kernel");
-    check(cudaMemcpy(indices, device_indices.get(), Q * sizeof(int64_t), cudaMemcpyDeviceToHost),
-          "copying the indices");
+    const bool half = is_half(form);
+    const SearchInput in{queries,
+                         rows_,
+                         mean_,
+                         {static_cast<const unsigned char*>(half ? half_ : bytes_),
+                          static_cast<const RowTerms*>(half ? half_terms_ : bytes_terms_)},
+                         Q,
+                         M_,
+                         D_,
+                         k,
+                         distances,
+                         indices};
+    const auto run = runner(stream);
+    if (form == SearchForm::exact)
+        search_exactly(in, run);
+    else if (half)
+        search_screened<HalfKind>(in, is_fused(form), workspace, run);
+    else
+        search_screened<ByteKind>(in, is_fused(form), workspace, run);
 }
 
 }  // namespace pyad::cuda

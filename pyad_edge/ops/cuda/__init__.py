@@ -9,12 +9,13 @@ from pyad_edge.ops.cuda.cosine_distance_map import (
 )
 from pyad_edge.ops.cuda.density_weights import density_weights, density_weights_workspace
 from pyad_edge.ops.cuda.device import device_count, why_unavailable
-from pyad_edge.ops.cuda.nearest_neighbors import nearest_neighbors
+from pyad_edge.ops.cuda.nearest_neighbors import MemoryBank, nearest_neighbors
 from pyad_edge.ops.cuda.patch_aggregation import patch_aggregation
 from pyad_edge.ops.cuda.preprocess import preprocess
 
 __all__ = [
     "DeviceArray",
+    "MemoryBank",
     "anomaly_map",
     "anomaly_map_workspace",
     "correlation_divergence",

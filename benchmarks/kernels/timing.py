@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 LEAST_ROUNDS = 3
 ROUND = 0.005  # seconds that one turn of a fast contender lasts, for the clock's sake
+# Seconds that a contender runs untimed before each turn: OpenMP's threads go on spinning for some
+# tens of milliseconds after their own work, and slow whoever comes next.
+SETTLE = 0.05
 
 Wait = Callable[[], None]
 
@@ -18,7 +21,7 @@ Wait = Callable[[], None]
 def interleaved(
     runs: Sequence[Callable[[], Any]], *, rounds: int, seconds: float, wait: Wait | None = None
 ) -> NDArray[np.float64]:
-    """Time the contenders in turn, A B A B.
+    """Time the contenders in turn, A B A B, each in the steady state of a loop of its own.
 
     Args:
         runs: contenders; each has run before.
@@ -43,6 +46,9 @@ def interleaved(
             break
         row = []
         for run, count in zip(runs, repeats, strict=True):
+            settled = time.perf_counter() + (SETTLE if wait is None else 0.0)
+            while time.perf_counter() < settled:
+                run()
             start = time.perf_counter()
             for _ in range(count):
                 run()

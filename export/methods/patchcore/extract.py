@@ -53,9 +53,9 @@ def plan_memory(*, N: int, D: int, P: int, M: int, limit: int) -> MemoryPlan:
     Raises:
         ResourceError: if even the projected features do not fit.
     """
-    # Per patch: its projection in float32 and 8 bits, minimum and start distances, bars, and an index
-    # while subsets are chosen.
-    # Without selection every feature is a bank row, and the bank alone counts.
+    # Per patch: its projection in float32 and in 8 bits, minimum and start distances, bars, and an
+    # index while subsets are chosen. Without selection every feature is a bank row, and the bank
+    # alone counts.
     projected = N * (5 * P + 44) if M < N else 0
     # The bank, its forms for the search, and the copy that verifies the engine file.
     bank = 5 * 4 * M * D

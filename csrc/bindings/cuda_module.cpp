@@ -8,6 +8,7 @@ PYBIND11_MODULE(_cuda, m) {
     register_cuda_device(m);
     register_cuda_dlpack(m);
     register_cuda_nearest_neighbors(m);
+    register_cuda_greedy_coreset(m);
     register_cuda_preprocess(m);
     register_cuda_patch_aggregation(m);
     register_cuda_anomaly_map(m);

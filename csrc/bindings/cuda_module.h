@@ -16,6 +16,7 @@ T* pointer(Address address) {
 void register_cuda_device(py::module_& m);
 void register_cuda_dlpack(py::module_& m);
 void register_cuda_nearest_neighbors(py::module_& m);
+void register_cuda_greedy_coreset(py::module_& m);
 void register_cuda_preprocess(py::module_& m);
 void register_cuda_patch_aggregation(py::module_& m);
 void register_cuda_anomaly_map(py::module_& m);

@@ -9,6 +9,7 @@ from pyad_edge.ops.cuda.cosine_distance_map import (
 )
 from pyad_edge.ops.cuda.density_weights import density_weights, density_weights_workspace
 from pyad_edge.ops.cuda.device import device_count, why_unavailable
+from pyad_edge.ops.cuda.greedy_coreset import greedy_coreset
 from pyad_edge.ops.cuda.nearest_neighbors import MemoryBank, nearest_neighbors
 from pyad_edge.ops.cuda.patch_aggregation import patch_aggregation
 from pyad_edge.ops.cuda.preprocess import preprocess
@@ -24,6 +25,7 @@ __all__ = [
     "density_weights",
     "density_weights_workspace",
     "device_count",
+    "greedy_coreset",
     "nearest_neighbors",
     "patch_aggregation",
     "preprocess",

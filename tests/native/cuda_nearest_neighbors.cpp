@@ -164,6 +164,25 @@ PYAD_TEST(cuda_search_of_extreme_values) {
     }
 }
 
+PYAD_TEST(cuda_search_finds_a_row_whose_copy_lies_farther_away_than_another_row) {
+    // In 8 bits the row y = (127, 0.49, ...) becomes (127, 0, ...), away from the query
+    // (127, 3, ...): ||q - y||^2 = 397 and ||q - copy||^2 = 567. The row z, which is its own copy,
+    // lies between, at 472. The negatives keep the mean at 0.
+    const int64_t D = 64, M = 4;
+    std::vector<float> rows(M * D), query(D, 3.0f);
+    for (int64_t d = 0; d < D; ++d) {
+        rows[d] = d < 45 ? 0.0f : 1.0f;
+        rows[D + d] = 0.49f;
+    }
+    query[0] = rows[0] = rows[D] = 127.0f;
+    for (int64_t i = 0; i < 2 * D; ++i) rows[2 * D + i] = -rows[i];
+    std::vector<float> bank(600 * D);  // more rows than one tile
+    for (int64_t i = 0; i < 600 * D; ++i) bank[i] = i < 4 * D ? rows[i] : 0.0f;
+    compare(query, 1, bank, 600, D, 1);
+    compare(query, 1, rows, M, D, 1);
+    compare(query, 1, rows, M, D, 2);
+}
+
 PYAD_TEST(cuda_search_far_from_the_origin) {
     check::Random random(5);
     const int64_t Q = 5, M = 260, D = 40;

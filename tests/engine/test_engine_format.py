@@ -21,7 +21,11 @@ from pyad_edge.export.engine_writer import write_engine
 
 DRAFT, TENSORS = small_engine(rows=150)
 DATA = engine_bytes(DRAFT, TENSORS)
-V1_SHA256 = "8d5188f09962d7609cf0bb56d0fe2355c825897cb7eca23a01f51f22277bdd62"
+# Files written once with the first version of their format; they must open for ever.
+EVERY_FORMAT = {
+    1: "8d5188f09962d7609cf0bb56d0fe2355c825897cb7eca23a01f51f22277bdd62",
+    2: "727b7e0ff181991d4c133603232b9a3bb680e2043ab42d0203ce0b203aaacd08",
+}
 HEADER_END = 8 + struct.unpack("<Q", DATA[:8])[0]
 
 
@@ -181,12 +185,12 @@ def test_a_later_change_of_the_file_does_not_reach_an_open_engine(tmp_path: Path
     np.testing.assert_array_equal(engine.tensors["bank/features"], TENSORS["bank/features"])
 
 
-def test_files_of_every_format_still_open() -> None:
-    """A file written once with the first version; it must open for ever."""
-    path = Path(__file__).parents[1] / "engines" / "v1_patchcore.pyad"
+@pytest.mark.parametrize("number", EVERY_FORMAT)
+def test_files_of_every_format_still_open(number: int) -> None:
+    path = Path(__file__).parents[1] / "engines" / f"v{number}_patchcore.pyad"
     engine = read_engine(path)
-    assert engine.file_sha256 == V1_SHA256
-    assert engine.manifest.format_version == 1
+    assert engine.file_sha256 == EVERY_FORMAT[number]
+    assert engine.manifest.format_version == number
     assert engine_bytes(engine.manifest, dict(engine.tensors)) == path.read_bytes()
 
 

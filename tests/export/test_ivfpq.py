@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from dataclasses import dataclass
@@ -87,6 +88,33 @@ def test_training_and_info_print_what_it_misses(trained: Trained) -> None:
     assert Runtime(trained.engine).info["search"] == index.statement()
 
 
+def test_an_index_of_the_first_version_still_opens() -> None:
+    engine = read_engine(Path(__file__).parents[1] / "engines" / "v2_patchcore.pyad")
+    runtime = Runtime(engine)  # scores the golden frames
+    bank = runtime._pipeline.head.approximate
+    assert bank is not None
+    rows = engine.tensors["bank/features"]
+    queries = rows[::7] + np.float32(0.001)
+    for ours, exact in zip(
+        bank.search(queries, k=3), nearest_neighbors(queries, rows, k=3), strict=True
+    ):
+        np.testing.assert_array_equal(ours, exact)  # all lists are searched, for 256 candidates
+    assert bank.exact_searches == 0
+
+
+def test_eval_and_run_use_the_index(trained: Trained) -> None:
+    answer = call("eval", trained.engine.path, "--data", trained.data, "--json")
+    assert answer.code == 0, answer.err
+    assert 0 <= json.loads(answer.out)["image_auroc"] <= 1
+    folder = trained.data / "test" / "good"
+    answer = call("run", trained.engine.path, "--source", folder)
+    assert answer.code == 0, answer.err
+    lines = [json.loads(line) for line in answer.out.splitlines()]
+    runtime = Runtime(trained.engine)
+    scores = [runtime.infer(read_image(path)).score for path in sorted(folder.iterdir())]
+    assert [line["score"] for line in lines] == pytest.approx(scores, rel=1e-6)
+
+
 def test_queries_with_too_few_candidates_are_searched_exactly(trained: Trained) -> None:
     index = trained.engine.manifest.index
     assert index is not None
@@ -107,6 +135,10 @@ def test_without_faiss_the_sentence_names_the_extra(
     with pytest.raises(BackendError, match=r"pip install 'pyad_edge\[faiss\]', or .* without --in"):
         Runtime(trained.engine)
     assert call("info", trained.engine.path).code == 0
+    for command in (("eval", "--data", trained.data), ("run", "--source", trained.data)):
+        answer = call(command[0], trained.engine.path, *command[1:])
+        assert answer.code == 5
+        assert "pip install 'pyad_edge[faiss]'" in answer.sentence
     out = tmp_path / "new.pyad"
     common = ("train", "patchcore", "--data", trained.data, "--out", out)
     answer = call(*common, "--backbone", trained.backbone, *TRAIN, *INDEX)

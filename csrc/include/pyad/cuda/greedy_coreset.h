@@ -12,8 +12,8 @@
 // makes at least one pick, so `count` passes are always enough; most data need count / 100 or
 // fewer, so that callers enqueue some, read `made`, and enqueue more.
 //
-// Limits: finite values, 1 <= count <= N < 2^31 - 1, P < 2^27, initial not negative. All pointers are device
-// memory. Failures throw std::runtime_error.
+// Limits: finite values, 1 <= count <= N < 2^31 - 1, P < 2^27, initial not negative. All pointers
+// are device memory. Failures throw std::runtime_error.
 #pragma once
 
 #include <cstddef>

@@ -156,4 +156,4 @@ def _to_gpu(faiss: Any, index: Any) -> Any:
 
 
 def _brief(error: RuntimeError) -> str:
-    return str(error).strip().splitlines()[-1][:200]
+    return " ".join(str(error).split())[-200:] or "it does not say why"

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "coreset_screen.h"
+#include "leave.h"
 #include "pyad/greedy_coreset.h"
 #include "pyad/parallel.h"
 #include "screen.h"
@@ -47,7 +48,9 @@ void GreedyCoreset::apply_in_8_bits(int64_t first) {
         int32_t dots[kMaxCoresetHeight * kCoresetPanel];
         uint32_t masks[kMaxCoresetHeight];
         int64_t count = 0;
+        for (std::vector<Hit>& list : hits) list.clear();  // a failed call may have left some
         kernels.begin();
+        const Leave leave(kernels.end);
         for (int64_t n = begin; n < end; n += kernels.height) {
             const int64_t rows = std::min<int64_t>(kernels.height, end - n);
             for (int64_t p = 0; p < panels.count; ++p) {
@@ -76,7 +79,6 @@ void GreedyCoreset::apply_in_8_bits(int64_t first) {
                 hits[r].clear();
             }
         }
-        kernels.end();
         found += count;
     });
     // Far apart from the rest, a few points can make the common scale too coarse for all others.

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "leave.h"
 #include "pyad/parallel.h"
 #include "two_pass_screen.h"
 
@@ -42,7 +43,8 @@ constexpr int64_t kContractedDim = 8192;  // beyond it the constants of contract
 Screen choose(Screen wanted, const ScreenKernels& kernels, int64_t dim) {
     const bool int8 = kernels.int8 && dim <= kQuantizedDim;
     if (wanted == Screen::automatic) return int8 ? Screen::int8 : Screen::float32;
-    if ((wanted == Screen::int8 && !int8) || (wanted == Screen::bfloat16 && !kernels.bfloat16))
+    const bool bfloat16 = kernels.bfloat16 && dim <= kBfloat16Dim;
+    if ((wanted == Screen::int8 && !int8) || (wanted == Screen::bfloat16 && !bfloat16))
         throw std::invalid_argument(
             std::string("[nearest_neighbors] the CPU level in use has no ") +
             (wanted == Screen::int8 ? "int8" : "bfloat16") + " screen for rows of " +
@@ -200,6 +202,7 @@ bool MemoryBank::screened(const float* queries, int64_t Q, int64_t k, Visit&& vi
     if (packed.huge()) return false;
     const int64_t words = quantized_->words();
     if (kernels.enter) kernels.enter();
+    const Leave leave(kernels.leave);
     TwoPassScreen(*kernels_, *quantized_, packed, Q, k, visit_image)
         .run(
             [&](int64_t g, int64_t p, uint32_t* hits, float* bounds) {
@@ -209,7 +212,6 @@ bool MemoryBank::screened(const float* queries, int64_t Q, int64_t k, Visit&& vi
                 kernels.estimate(packed.group(g), quantized_->panel(p), words, levels, estimates,
                                  step);
             });
-    if (kernels.leave) kernels.leave();
     return true;
 }
 

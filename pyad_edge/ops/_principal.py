@@ -55,7 +55,9 @@ def principal_basis(rows: Array) -> Array | None:
     r = min(-(-(r + 1) // 32) * 32, most // 32 * 32) - 1
     rotation = np.linalg.qr(rng.standard_normal((r, r)))[0]
     basis = directions.astype(np.float64) @ vectors[:, ::-1][:, :r] @ rotation
-    return np.ascontiguousarray(np.linalg.qr(basis)[0], np.float32)
+    result = np.ascontiguousarray(np.linalg.qr(basis)[0], np.float32)
+    # A BLAS that breaks down (after a fork, say) costs the speed, not the search.
+    return result if np.isfinite(result).all() else None
 
 
 def _gram(images: Array) -> NDArray[np.float64]:

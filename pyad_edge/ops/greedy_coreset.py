@@ -92,9 +92,14 @@ def start_distances(points: Array, *, seed: int, count: int = 10) -> Array:
     total = np.zeros(len(points))
     for row in rows:  # fixed order
         squared, _ = MemoryBank(points[row : row + 1]).search(points)
-        total += np.sqrt(squared[:, 0].astype(np.float64))
+        total += np.sqrt(_flushed(squared[:, 0]).astype(np.float64))
     mean = total / count
-    return (mean * mean).astype(np.float32)
+    return _flushed((mean * mean).astype(np.float32))
+
+
+def _flushed(values: Array) -> Array:
+    """Subnormal numbers as zero, which they are for callers that flush them, for everybody."""
+    return np.where(values.view(np.int32) < 0x0080_0000, np.float32(0), values)
 
 
 def greedy_coreset(
@@ -133,10 +138,16 @@ def greedy_coreset(
     elif not isinstance(initial, np.ndarray) or initial.dtype != np.float32:
         found = getattr(initial, "dtype", type(initial).__name__)
         raise TypeError(f"[greedy_coreset] expected initial as a float32 array, got {found}.")
-    elif initial.shape != (N,) or not (initial >= 0).all():
+    elif initial.shape != (N,):
         raise ValueError(
-            f"[greedy_coreset] expected initial of shape ({N},), none negative or NaN, "
-            f"got shape {initial.shape}."
+            f"[greedy_coreset] expected initial of shape ({N},), one squared distance a point, got "
+            f"{initial.shape}."
+        )
+    elif not (initial >= 0).all():
+        row = int(np.flatnonzero(~(initial >= 0))[0])
+        raise ValueError(
+            "[greedy_coreset] expected initial as squared distances, none negative or NaN, got "
+            f"{initial[row]} in row {row}. Use start_distances, or None."
         )
     state = native.GreedyCoreset(points, np.ascontiguousarray(initial))
     while state.count < count:

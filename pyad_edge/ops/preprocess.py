@@ -139,11 +139,15 @@ def _normalization(mean: Sequence[float], std: Sequence[float]) -> tuple[list[fl
         with np.errstate(over="ignore"):  # checked below
             factors = np.stack([1.0 / (255.0 * stds), -means / stds])
             fits = bool(np.isfinite(factors.astype(np.float32)).all())  # as the kernel takes them
+        # Subnormal numbers would depend on whether the calling thread flushes them to zero.
+        least = float(np.finfo(np.float32).tiny)
+        factors[1] = np.where(np.abs(factors[1]) < least, 0.0, factors[1])
+        fits &= bool((factors[0] >= least).all())
         if fits:
             return factors[0].tolist(), factors[1].tolist()
     raise ValueError(
         "[preprocess] expected finite mean and std of three channels, std above zero, such that "
-        f"neither 1 / std nor mean / std exceeds float32, got mean={mean!r}, std={std!r}."
+        f"neither 1 / std nor mean / std leaves the range of float32, got mean={mean!r}, std={std!r}."
     )
 
 

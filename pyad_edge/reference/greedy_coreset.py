@@ -21,9 +21,14 @@ def start_distances(points: Array, *, seed: int, count: int = 10) -> Array:
     """Return (N,) squared mean distances to ``count`` rows drawn with ``seed``."""
     count = min(count, len(points))
     rows = np.random.default_rng(seed).choice(len(points), size=count, replace=False)
-    distances = [np.sqrt(canonical_distances(points[r], points).astype(np.float64)) for r in rows]
-    mean = np.sum(distances, axis=0) / count
-    return np.asarray(mean * mean, np.float32)
+    squares = [_flushed(canonical_distances(points[r], points)) for r in rows]
+    mean = np.sum([np.sqrt(square.astype(np.float64)) for square in squares], axis=0) / count
+    return _flushed(np.asarray(mean * mean, np.float32))
+
+
+def _flushed(values: Array) -> Array:
+    """Subnormal numbers count as zero."""
+    return np.where(values < np.finfo(np.float32).tiny, np.float32(0), values)
 
 
 def greedy_coreset(

@@ -134,10 +134,18 @@ def test_refuses_what_it_cannot_select() -> None:
         project(huge, np.ones((2, 2), np.float32))
     with pytest.raises(ValueError, match=r"initial of shape \(5,\)"):
         greedy_coreset(points, count=1, initial=np.zeros(4, np.float32))
-    with pytest.raises(ValueError, match="none negative or NaN"):
+    with pytest.raises(ValueError, match=r"none negative or NaN, got nan in row 0"):
         greedy_coreset(points, count=1, initial=np.full(5, np.nan, np.float32))
     with pytest.raises(ValueError, match=r"matrix of shape \(2, P\)"):
         project(points, np.ones((3, 4), np.float32))
     points[3, 0] = np.nan
     with pytest.raises(ValueError, match="row 3"):
         greedy_coreset(points, count=1)
+
+
+def test_start_distances_are_never_subnormal() -> None:
+    # Whether such numbers count would depend on the calling thread's mode.
+    points = (np.random.default_rng(3).standard_normal((40, 5)) * 1e-20).astype(np.float32)
+    distances = start_distances(points, seed=0)
+    np.testing.assert_array_equal(distances, plain.start_distances(points, seed=0))
+    assert not ((distances > 0) & (distances < np.finfo(np.float32).tiny)).any()

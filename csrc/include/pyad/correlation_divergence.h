@@ -28,8 +28,9 @@
 // and device gives the same bits. Against float64 the error is that of the logits: about 2^-24 d
 // scale |q||k| relative to each exp.
 //
-// Limits: finite values, sigmas in (0, inf), scale > 0, L < 2^24. Where a dot product overflows
-// float32, the patch's divergence is NaN; so it is where an input is NaN.
+// Limits: finite values, sigmas in (0, inf), scale > 0, L < 2^24. Where a dot product of a patch
+// overflows to +infinity, or all do to -infinity, its divergence is NaN; so it is where an input is
+// NaN. (Beside a finite one, -infinity is the attention of 0 that it stands for.)
 #pragma once
 
 #include <cstdint>

@@ -36,7 +36,7 @@ void project(const float* points, int64_t N, int64_t D, const float* matrix, int
 
 class GreedyCoreset {
   public:
-    // `points` must outlive the object. The level in use now serves all of its life.
+    // `points` must outlive the object. The 8-bit screen is that of the level in use now.
     GreedyCoreset(const float* points, int64_t N, int64_t P, const float* initial);
     ~GreedyCoreset();
 

@@ -23,7 +23,7 @@
 // Values beyond 1e15 (1e12 in few bits) skip both and are searched canonically.
 //
 // Limits: finite values (the caller checks; NaN or infinity gives undefined neighbours). Beyond
-// D = 2^17 the screen is skipped.
+// D = 2^17 the screen is skipped; int8 serves up to 1,024 (screened) numbers, bfloat16 8,192.
 // A distance that overflows float32 is +infinity and takes part in the ordering as such.
 #pragma once
 

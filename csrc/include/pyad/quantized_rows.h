@@ -22,6 +22,7 @@ namespace pyad {
 
 constexpr float kQuantizedLimit = 1e12f;  // larger values could overflow the test
 constexpr int64_t kQuantizedDim = 1024;   // longer int8 products would not be exact in float32
+constexpr int64_t kBfloat16Dim = 8192;    // the bounds of longer sums are not derived
 
 // One panel of 32 rows.
 struct QuantizedPanel {

@@ -12,8 +12,11 @@
 // makes at least one pick, so `count` passes are always enough; most data need count / 100 or
 // fewer, so that callers enqueue some, read `made`, and enqueue more.
 //
-// Limits: finite values, 1 <= count <= N < 2^31 - 1, P < 2^27, initial not negative. All pointers
-// are device memory. Failures throw std::runtime_error.
+// Limits: finite values, 1 <= count <= N < 2^31 - 1, P < 2^27, initial not negative. The device
+// cannot refuse: a row whose initial distance is negative or NaN is never picked, and `refused`
+// tells; a distance that is NaN, because a point is not finite, does not bring its row nearer.
+//
+// All pointers are device memory. Failures throw std::runtime_error.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +24,9 @@
 
 namespace pyad::cuda {
 
-// Device bytes of the state of a selection. Its first eight are `made`, the number of picks so far.
+// Device bytes of the state of a selection. It begins with two int64: `made`, the number of picks
+// so far, and `refused`, 1 where an initial distance is negative or NaN (count may be out of
+// reach).
 size_t greedy_coreset_workspace(int64_t N);
 
 // Resets the state; initial may be nullptr.

@@ -147,7 +147,8 @@ def _normalization(mean: Sequence[float], std: Sequence[float]) -> tuple[list[fl
             return factors[0].tolist(), factors[1].tolist()
     raise ValueError(
         "[preprocess] expected finite mean and std of three channels, std above zero, such that "
-        f"neither 1 / std nor mean / std leaves the range of float32, got mean={mean!r}, std={std!r}."
+        "neither 1 / std nor mean / std leaves the range of float32, got "
+        f"mean={mean!r}, std={std!r}."
     )
 
 

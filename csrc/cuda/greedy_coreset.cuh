@@ -1,25 +1,24 @@
-// The two programs of a pass of the greedy coreset; see pyad/cuda/greedy_coreset.h.
+// The programs of the greedy coreset; see pyad/cuda/greedy_coreset.h.
 #pragma once
 
+#include "coreset_update.cuh"
 #include "search_rank.cuh"
 
 namespace pyad::cuda {
 
-struct CoresetState {
-    int64_t made;   // picks so far
-    int64_t first;  // those before the last pass
-};
-
-struct CoresetMemory {
+struct ResetCoreset {
+    static constexpr int threads = kWarp;
+    struct Shared {};
     CoresetState* state;
-    float* nearest;  // (N) squared distance to the nearest pick; -1: picked
 
-    explicit CoresetMemory(void* base)
-        : state(static_cast<CoresetState*>(base)),
-          nearest(reinterpret_cast<float*>(static_cast<unsigned char*>(base) + 256)) {}
-    static size_t bytes(int64_t N) { return 256 + sizeof(float) * static_cast<size_t>(N); }
+    PYAD_DEVICE void operator()(const Block& block, Shared&) const {
+        block.for_each_thread([&](int t) {
+            if (t == 0) *state = {0, 0, 0};
+        });
+    }
 };
 
+// After ResetCoreset. A NaN must not get into `nearest`: no order of candidates survives it.
 struct StartCoreset {
     static constexpr int threads = 256;
     struct Shared {};
@@ -32,8 +31,10 @@ struct StartCoreset {
     PYAD_DEVICE void operator()(const Block& block, Shared&) const {
         block.for_each_thread([&](int t) {
             const int64_t n = block.x * threads + t;
-            if (n == 0) *state = {0, 0};
-            if (n < N) nearest[n] = initial != nullptr ? initial[n] : INFINITY;
+            if (n >= N) return;
+            const float value = initial != nullptr ? initial[n] : INFINITY;
+            nearest[n] = value >= 0.0f ? value : kCoresetPicked;
+            if (!(value >= 0.0f)) state->refused = 1;
         });
     }
 };
@@ -44,7 +45,7 @@ struct PickInSubset {
     static constexpr int kSubset = 2048;
     static constexpr int kPicks = 256;
     static constexpr int kBins = 2048;
-    static constexpr float kPicked = -1.0f, kNone = -2.0f;
+    static constexpr float kNone = -2.0f;
     struct Candidate {
         float value;
         int32_t row, slot;
@@ -81,22 +82,45 @@ struct PickInSubset {
         int made = 0;
         while (made < limit) {
             block.for_each_warp([&](const Warp& warp) { refresh(warp, shared, made); });
-            block.for_each_thread([&](int t) {
-                if (t == 0) pick(shared, first, made, outside);
+            block.for_each_warp([&](const Warp& warp) {
+                if (warp.index == 0) pick(warp, shared, first, made, outside);
             });
             if (shared.chosen < 0) break;
             ++made;
         }
         block.for_each_thread([&](int t) {
-            if (t == 0) *state = {first + made, first};
+            if (t != 0) return;
+            state->first = first;
+            state->made = first + made;
         });
     }
 
     // Ascends with the value; the sign of -0 does not count.
     PYAD_DEVICE static uint32_t key_of(float value) { return bits_of(value) & 0x7fffffffu; }
 
+    // A phase: f(minimum distance, row) for every row that is not picked. One block's scan lives on
+    // the loads that each thread has under way.
+    template <typename F>
+    PYAD_DEVICE void each_open_row(const Block& block, const F& f) const {
+        constexpr int loads = 8;
+        block.for_each_thread([&](int t) {
+            for (int64_t begin = t; begin < N; begin += loads * threads) {
+                float values[loads];
+                PYAD_UNROLL
+                for (int i = 0; i < loads; ++i) {
+                    const int64_t n = begin + i * threads;
+                    values[i] = n < N ? nearest[n] : kCoresetPicked;
+                }
+                PYAD_UNROLL
+                for (int i = 0; i < loads; ++i)
+                    if (values[i] != kCoresetPicked) f(values[i], begin + i * threads);
+            }
+        });
+    }
+
     // Fills the subset with the rows above a threshold, as many as fit; with the first row of those
-    // at the threshold where none is above. Returns the largest value outside (kPicked: none is).
+    // at the threshold where none is above. Returns the largest value outside (kCoresetPicked: none
+    // is).
     PYAD_DEVICE float choose(const Block& block, Shared& shared) const {
         constexpr int shifts[] = {20, 9, 0}, bits[] = {11, 11, 9};
         block.for_each_thread([&](int t) {
@@ -115,13 +139,10 @@ struct PickInSubset {
                 for (int bin = t; bin < kBins; bin += threads) shared.bins[bin] = 0;
             });
             if (settled) break;
-            block.for_each_thread([&](int t) {
-                for (int64_t n = t; n < N; n += threads) {
-                    const float value = nearest[n];
-                    const uint32_t key = key_of(value) >> shift;
-                    if (value == kPicked || (level > 0 && key >> bits[level] != prefix)) continue;
+            each_open_row(block, [&](float value, int64_t) {
+                const uint32_t key = key_of(value) >> shift;
+                if (level == 0 || key >> bits[level] == prefix)
                     atomic_add(&shared.bins[key & ((1u << bits[level]) - 1)], 1u);
-                }
             });
             block.for_each_thread([&](int t) {
                 if (t >= kBins / kWarp) return;
@@ -137,16 +158,12 @@ struct PickInSubset {
         const bool all = shared.settled != 0;
         const uint32_t threshold = shared.prefix;
         const bool alone = !all && shared.above == 0;
-        block.for_each_thread([&](int t) {
-            for (int64_t n = t; n < N; n += threads) {
-                const float value = nearest[n];
-                if (value == kPicked) continue;
-                const uint32_t key = key_of(value);
-                if (all || key > threshold)
-                    enter(shared, atomic_add(&shared.size, 1), value, n);
-                else if (alone && key == threshold)
-                    atomic_min(&shared.tie, static_cast<uint32_t>(n));
-            }
+        each_open_row(block, [&](float value, int64_t n) {
+            const uint32_t key = key_of(value);
+            if (all || key > threshold)
+                enter(shared, atomic_add(&shared.size, 1), value, n);
+            else if (alone && key == threshold)
+                atomic_min(&shared.tie, static_cast<uint32_t>(n));
         });
         block.for_each_thread([&](int t) {
             if (t == 0 && alone) {
@@ -159,7 +176,7 @@ struct PickInSubset {
             for (int slot = t; slot < kSubset; slot += threads)
                 if (slot >= size) enter(shared, slot, kNone, 0x7fffffff);
         });
-        return all ? kPicked : float_of(threshold);
+        return all ? kCoresetPicked : float_of(threshold);
     }
 
     PYAD_DEVICE static void enter(Shared& shared, int slot, float value, int64_t row) {
@@ -188,6 +205,11 @@ struct PickInSubset {
         return a.value > b.value || (a.value == b.value && a.row < b.row);
     }
 
+    PYAD_DEVICE static void reduce(const Warp& warp, PerLane<Candidate>& best) {
+        warp.reduce(best,
+                    [](const Candidate& a, const Candidate& b) { return ahead(b, a) ? b : a; });
+    }
+
     // Until the foremost of this warp's rows is exact.
     PYAD_DEVICE void refresh(const Warp& warp, Shared& shared, int made) const {
         for (;;) {
@@ -199,8 +221,7 @@ struct PickInSubset {
                     if (ahead(other, best[t])) best[t] = other;
                 }
             });
-            warp.reduce(best,
-                        [](const Candidate& a, const Candidate& b) { return ahead(b, a) ? b : a; });
+            reduce(warp, best);
             // The same in every lane.
             const Candidate foremost = best[warp.index * kWarp];
             const int begin = foremost.value < 0.0f ? made : shared.stamp[foremost.slot];
@@ -233,124 +254,26 @@ struct PickInSubset {
         }
     }
 
-    PYAD_DEVICE void pick(Shared& shared, int64_t first, int made, float outside) const {
-        Candidate best = shared.best[0];
-        for (int warp = 1; warp < kWarps; ++warp)
-            if (ahead(shared.best[warp], best)) best = shared.best[warp];
-        // The first pick is the maximum of all rows, ties included; a later one has to be above
-        // every row outside: an equal one there could have the smaller index.
-        const bool good = best.value >= 0.0f && (made == 0 || best.value > outside);
-        shared.chosen = good ? best.slot : -1;
-        if (!good) return;
-        shared.value[best.slot] = kPicked;
-        shared.picks[made] = best.row;
-        picks[first + made] = best.row;
-        nearest[best.row] = kPicked;
-    }
-};
-
-// nearest[n] = min(nearest[n], distance to the picks of the last pass). A half warp takes 8 rows
-// against 8 picks at a time, each of its lanes one of the sixteen partial sums of all 64 pairs; the
-// tree of the canonical sum then halves the pairs a lane holds at every step.
-struct UpdateNearest {
-    static constexpr int threads = 256;
-    static constexpr int resident = 2;
-    static constexpr int kSide = 8;
-    static constexpr int kRows = threads / 16 * kSide;
-    struct Shared {};
-    struct Sums {
-        float pair[kSide * kSide];
-    };
-
-    const float* points;
-    int64_t N, P;
-    const CoresetState* state;
-    float* nearest;
-    const int64_t* picks;
-
-    Grid grid() const { return {(N + kRows - 1) / kRows}; }
-
-    PYAD_DEVICE void operator()(const Block& block, Shared&) const {
-        const int64_t first = state->first, made = state->made;
-        block.for_each_warp_unfenced([&](const Warp& warp) {
-            PerLane<float> least;
-            warp.for_each_lane([&](int t) { least[t] = INFINITY; });
-            for (int64_t pick = first; pick < made; pick += kSide) {
-                PerLane<Sums> sums;
-                warp.for_each_lane([&](int t) { add_up(block.x, t, pick, made, sums[t]); });
-                fold<8>(warp, sums);
-                fold<4>(warp, sums);
-                fold<2>(warp, sums);
-                fold<1>(warp, sums);
-                // Lane l holds pairs 4 l .. 4 l + 3: row l / 2, half of the picks.
-                warp.for_each_lane([&](int t) {
-                    PYAD_UNROLL
-                    for (int i = 0; i < 4; ++i)
-                        if (sums[t].pair[i] < least[t]) least[t] = sums[t].pair[i];
-                });
-            }
-            warp.exchange(least, 1, [](float a, float b) { return b < a ? b : a; });
-            warp.for_each_lane([&](int t) {
-                const int64_t row = first_row(block.x, t) + t % 16 / 2;
-                if (t % 2 == 0 && row < N && least[t] < nearest[row]) nearest[row] = least[t];
-            });
+    // The foremost of the warps' rows, if it is settled.
+    PYAD_DEVICE void pick(const Warp& warp, Shared& shared, int64_t first, int made,
+                          float outside) const {
+        static_assert(kWarps == kWarp, "one lane a warp");
+        PerLane<Candidate> best;
+        warp.for_each_lane([&](int t) { best[t] = shared.best[t]; });
+        reduce(warp, best);
+        warp.for_each_lane([&](int t) {
+            if (t != 0) return;
+            const Candidate& foremost = best[t];
+            // The first pick is the maximum of all rows, ties included; a later one has to be above
+            // every row outside: an equal one there could have the smaller index.
+            const bool settled = foremost.value >= 0.0f && (made == 0 || foremost.value > outside);
+            shared.chosen = settled ? foremost.slot : -1;
+            if (!settled) return;
+            shared.value[foremost.slot] = kCoresetPicked;
+            shared.picks[made] = foremost.row;
+            picks[first + made] = foremost.row;
+            nearest[foremost.row] = kCoresetPicked;
         });
-    }
-
-    PYAD_DEVICE static int64_t first_row(int64_t block, int t) {
-        return block * kRows + t / 16 * kSide;
-    }
-
-    // Rows and picks behind the last stand in for themselves again: a minimum does not mind.
-    PYAD_DEVICE void add_up(int64_t block, int t, int64_t pick, int64_t made, Sums& sums) const {
-        const int64_t row = first_row(block, t) < N ? first_row(block, t) : N - 1;
-        const float* x = points + row * P;
-        int ahead[kSide];  // of x
-        const float* y[kSide];
-        PYAD_UNROLL
-        for (int i = 0; i < kSide; ++i) {
-            const int64_t other = pick + i;
-            ahead[i] = static_cast<int>((row + i < N ? i : N - 1 - row) * P);
-            y[i] = points + picks[other < made ? other : made - 1] * P;
-        }
-        PYAD_UNROLL
-        for (int i = 0; i < kSide * kSide; ++i) sums.pair[i] = 0.0f;
-        for (int64_t d = t % 16; d < P; d += 16) {
-            float a[kSide];
-            PYAD_UNROLL
-            for (int i = 0; i < kSide; ++i) a[i] = x[ahead[i] + d];
-            PYAD_UNROLL
-            for (int j = 0; j < kSide; ++j) {
-                const float b = y[j][d];
-                PYAD_UNROLL
-                for (int i = 0; i < kSide; ++i) {
-                    const float difference = sub(a[i], b);
-                    float& sum = sums.pair[i * kSide + j];
-                    sum = add(sum, mul(difference, difference));
-                }
-            }
-        }
-    }
-
-    // One step of the tree: lanes l and l ^ mask add what they hold, each one half of the pairs.
-    template <int mask>
-    PYAD_DEVICE static void fold(const Warp& warp, PerLane<Sums>& sums) {
-        constexpr int half = 4 * mask;
-        PYAD_UNROLL
-        for (int i = 0; i < half; ++i) {
-            PerLane<float> sent;
-            warp.for_each_lane([&](int t) {
-                // A choice of values: one of indices would put the sums into memory.
-                const float *pair = sums[t].pair, left = pair[i], right = pair[i + half];
-                sent[t] = t & mask ? left : right;
-            });
-            warp.exchange(sent, mask, [](float, float other) { return other; });
-            warp.for_each_lane([&](int t) {
-                float* pair = sums[t].pair;
-                const float left = pair[i], right = pair[i + half];
-                pair[i] = add(t & mask ? right : left, sent[t]);
-            });
-        }
     }
 };
 
@@ -358,6 +281,7 @@ template <typename Run>
 void start_coreset(const float* initial, int64_t N, void* workspace, const Run& run) {
     const CoresetMemory memory(workspace);
     const StartCoreset program{initial, N, memory.state, memory.nearest};
+    run(ResetCoreset{memory.state}, Grid{1});
     run(program, program.grid());
 }
 

@@ -1,4 +1,5 @@
 // The programs of the CUDA coreset, run on the host, against the CPU kernel: the same picks.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -80,6 +81,59 @@ PYAD_TEST(cuda_coreset_of_extreme_values) {
         auto points = random.uniforms(N * P);
         for (float& x : points) x *= scale;
         compare(points, N, P, N, nullptr);
+    }
+}
+
+PYAD_TEST(cuda_coreset_settles_subsets_that_just_fit) {
+    check::Random random(6);
+    for (const int64_t N : {2047, 2048, 2049, 4097}) {
+        std::vector<float> points = random.normals(N * 3);
+        compare(points, N, 3, 30, nullptr);
+        std::vector<float> initial(N, 2.0f);  // shared by all rows but the last few
+        for (int64_t n = N - 5; n < N; ++n) initial[n] = 3.0f;
+        compare(points, N, 3, 12, initial.data());
+    }
+}
+
+PYAD_TEST(cuda_coreset_leaves_out_rows_whose_start_is_wrong_and_says_so) {
+    check::Random random(7);
+    const int64_t N = 2500, P = 6, count = 40;
+    const std::vector<float> points = random.normals(N * P);
+    for (const float wrong : {-1.0f, -5.0f, std::numeric_limits<float>::quiet_NaN()}) {
+        std::vector<float> initial(N, 9.0f);
+        for (int64_t n = 0; n < N; n += 2) initial[n] = wrong;
+        for (const bool descending : {false, true}) {
+            const auto run = [&](const auto& p, Grid grid) { run_on_host(p, grid, descending); };
+            std::vector<double> workspace((CoresetMemory::bytes(N) + 7) / 8);
+            check::Poisoned<int64_t> picks(count);
+            start_coreset(initial.data(), N, workspace.data(), run);
+            coreset_passes(points.data(), N, P, count, 8, workspace.data(), picks.data(), run);
+            const CoresetMemory memory(workspace.data());
+            CHECK_EQ(memory.state->refused, 1);
+            CHECK(memory.state->made > 0);
+            for (int64_t i = 0; i < memory.state->made; ++i) CHECK_EQ(picks[i] % 2, 1);
+            start_coreset(nullptr, N, workspace.data(), run);  // forgets it
+            CHECK_EQ(memory.state->refused, 0);
+        }
+    }
+}
+
+PYAD_TEST(cuda_coreset_of_points_that_are_not_finite_ends) {
+    check::Random random(8);
+    const int64_t N = 70, P = 19;
+    std::vector<float> points = random.normals(N * P);
+    points[5 * P + 18] = std::numeric_limits<float>::quiet_NaN();
+    points[60 * P] = points[61 * P] = std::numeric_limits<float>::infinity();
+    for (const bool descending : {false, true}) {
+        const auto run = [&](const auto& p, Grid grid) { run_on_host(p, grid, descending); };
+        std::vector<double> workspace((CoresetMemory::bytes(N) + 7) / 8);
+        std::vector<int64_t> picks(N);
+        start_coreset(nullptr, N, workspace.data(), run);
+        coreset_passes(points.data(), N, P, N, N, workspace.data(), picks.data(), run);
+        CHECK_EQ(CoresetMemory(workspace.data()).state->made, N);
+        CHECK_EQ(picks[1], 5);  // NaN is never nearer than +infinity
+        std::sort(picks.begin(), picks.end());
+        for (int64_t n = 0; n < N; ++n) CHECK_EQ(picks[n], n);
     }
 }
 

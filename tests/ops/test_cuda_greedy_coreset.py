@@ -55,6 +55,23 @@ def test_device_arrays_and_progress() -> None:
     assert seen[-1] == 50
 
 
+@pytest.mark.parametrize("wrong", [np.nan, -1.0, -5.0])
+def test_a_wrong_start_on_the_device_is_refused(wrong: float) -> None:
+    points = np.random.default_rng(4).standard_normal((60, 5), np.float32)
+    initial = np.ones(60, np.float32)
+    initial[7:] = wrong
+    with pytest.raises(ValueError, match=r"^\[greedy_coreset\] .*none negative or NaN.*such a"):
+        cuda.greedy_coreset(points, count=9, initial=cuda.DeviceArray.from_numpy(initial))
+
+
+def test_points_on_the_device_that_are_not_finite_are_picked_early() -> None:
+    points = np.random.default_rng(5).standard_normal((300, 17), np.float32)
+    points[200, 16] = np.nan
+    picks = cuda.greedy_coreset(cuda.DeviceArray.from_numpy(points), count=300).numpy()
+    assert picks[:2].tolist() == [0, 200]
+    assert sorted(picks.tolist()) == list(range(300))
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [

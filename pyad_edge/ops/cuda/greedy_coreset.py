@@ -35,8 +35,9 @@ def greedy_coreset(
     of 16 and reads how many picks there are after each batch.
 
     Args:
-        points: (N, P) float32, on the host or on the device. It has to be finite; what is on the
-            host is checked.
+        points: (N, P) float32, on the host or on the device. On the host values have to be finite;
+            on the device a row that is not keeps the distance it began with, so that it is picked
+            early.
         count: rows to pick, 1 <= count <= N.
         initial: (N,) float32 squared distances to begin with, not negative; none: the first pick
             is row 0.
@@ -51,7 +52,8 @@ def greedy_coreset(
     Raises:
         BackendError: if there is no CUDA build or no device, or the device fails.
         TypeError: if an array is not float32 or ``count`` no whole number.
-        ValueError: if a shape, ``count`` or a value on the host does not fit.
+        ValueError: if a shape, ``count``, a value of ``initial`` or one of ``points`` on the host
+            does not fit.
     """
     module = require_device()
     rows = as_device(OP, "points", points, np.float32, 2, "(N, P)", stream=stream)
@@ -70,16 +72,19 @@ def greedy_coreset(
         )
     workspace = DeviceArray((int(module.greedy_coreset_workspace(N)),), np.uint8)
     picks = DeviceArray((count,), np.int64)
-    made = np.zeros(1, np.int64)
+    state, made = np.zeros(2, np.int64), 0  # of the device: picks made, whether initial is wrong
     with device_errors(f"the selection of {count} of {rows.shape} points", _WAY_OUT):
         module.greedy_coreset_start(start.pointer if start else 0, N, workspace.pointer, stream)
-        while made[0] < count:
+        while made < count:
             module.greedy_coreset_passes(
                 rows.pointer, N, P, count, _PASSES, workspace.pointer, picks.pointer, stream
             )
-            module.copy_to_host(made, workspace.pointer, stream)
+            module.copy_to_host(state, workspace.pointer, stream)
+            made = int(state[0])
+            if state[1]:
+                raise _wrong_start(N, (N,))
             if progress is not None:
-                progress(int(made[0]))
+                progress(made)
     return result(picks, points, stream=stream)
 
 
@@ -87,8 +92,12 @@ def _start(initial: Any, N: int, stream: int) -> DeviceView:
     view = as_device(OP, "initial", initial, np.float32, 1, "(N,)", stream=stream)
     on_host = isinstance(initial, np.ndarray)
     if view.shape != (N,) or (on_host and not (initial >= 0).all()):
-        raise ValueError(
-            f"[{OP}] expected initial of shape ({N},), none negative or NaN, got shape "
-            f"{view.shape}."
-        )
+        raise _wrong_start(N, view.shape)
     return view
+
+
+def _wrong_start(N: int, shape: tuple[int, ...]) -> ValueError:
+    return ValueError(
+        f"[{OP}] expected initial of shape ({N},), none negative or NaN, got shape {shape}"
+        f"{' with such a value' if shape == (N,) else ''}. Make it with start_distances."
+    )

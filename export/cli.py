@@ -127,7 +127,7 @@ def train_patchcore_command(
     pq_m: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
-            help="Sub-quantizers of a code, a divisor of the dimensions; about an eighth."
+            help="Sub-quantizers of a code, a divisor of the dimensions; about a sixteenth."
         ),
     ] = None,
     pq_nbits: Annotated[

@@ -27,7 +27,8 @@ from pyad_edge.preprocessing import to_batch
 
 pytest.importorskip("faiss")
 
-INDEX = ("--index", "ivfpq", "--pq-nbits", 4, "--nlist", 20, "--nprobe", 3, "--candidates", 12)
+INDEX = ("--index", "ivfpq", "--pq-m", 3, "--pq-nbits", 4, "--nlist", 20)
+INDEX += ("--nprobe", 3, "--candidates", 12)
 TRAIN = ("--size", 96, "--coreset", 1)
 
 

@@ -33,7 +33,7 @@ Array = NDArray[np.float32]
 
 # k-means wants so many rows per centroid (faiss warns below); more than MOST only cost time.
 LEAST_PER_CENTROID, MOST_PER_CENTROID = 39, 64
-ITERATIONS = 10  # of the lists' k-means; recall hardly gains from more
+ITERATIONS = 10  # of the lists' k-means, as faiss itself has it
 FLOOR = 0.01  # of the mean distance: patches nearer than that are measured against it
 
 
@@ -73,7 +73,7 @@ def plan_index(
     faiss = load_faiss("--index ivfpq trains a faiss index")
     nbits = settings.pq_nbits or 8
     nlist = settings.nlist or max(1, min(round(4 * math.sqrt(M)), M // LEAST_PER_CENTROID))
-    m = settings.pq_m or max(m for m in range(1, max(1, D // 8) + 1) if D % m == 0)
+    m = settings.pq_m or max(m for m in range(1, max(1, D // 16) + 1) if D % m == 0)
     nprobe = settings.nprobe or min(16, nlist)
     candidates = settings.candidates or min(max(64, neighbors), M)
     needed = LEAST_PER_CENTROID * max(nlist, 1 << nbits)

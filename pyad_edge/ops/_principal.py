@@ -15,21 +15,25 @@ Array = NDArray[np.float32]
 
 SAMPLE = 4096  # rows that the directions are taken from
 ITERATIONS = 2
-ENOUGH = 0.87  # of the variance: measured to balance the screen against the rows it lets through
+# Shares of the variance that were measured to balance the screen against the rows that it lets
+# through: products in few bits cost less, so that more of them pay.
+ENOUGH = 0.87
+ENOUGH_IN_FEW_BITS = 0.92
 TOO_LITTLE = 0.7  # a flatter spectrum lets too many rows through
 
 
-def principal_basis(rows: Array) -> Array | None:
+def principal_basis(rows: Array, *, few_bits: bool = False) -> Array | None:
     """Directions to contract ``rows`` with, or None where that would not pay.
 
     Randomised subspace iteration (Halko, Martinsson & Tropp, "Finding structure with randomness",
-    SIAM Review 2011, algorithm 4.4) on a sample, then as few directions as hold 87 % of the
+    SIAM Review 2011, algorithm 4.4) on a sample, then as few directions as hold 87 or 92 % of the
     variance, mixed by a random rotation so that no coordinate is much larger than the others (which
     8 bits would represent badly). The image has one coordinate more than directions; together they
     fill whole panels of 32.
 
     Args:
         rows: (M, D) float32, finite.
+        few_bits: whether the screen is int8 or bfloat16.
 
     Returns:
         (D, r) float32 with orthonormal columns, or None for short rows and flat spectra.
@@ -51,7 +55,7 @@ def principal_basis(rows: Array) -> Array | None:
     held = np.cumsum(values[::-1]) / variance
     if held[-1] < TOO_LITTLE:
         return None
-    r = int(np.searchsorted(held, ENOUGH)) + 1
+    r = int(np.searchsorted(held, ENOUGH_IN_FEW_BITS if few_bits else ENOUGH)) + 1
     r = min(-(-(r + 1) // 32) * 32, most // 32 * 32) - 1
     rotation = np.linalg.qr(rng.standard_normal((r, r)))[0]
     basis = directions.astype(np.float64) @ vectors[:, ::-1][:, :r] @ rotation

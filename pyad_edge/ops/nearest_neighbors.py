@@ -48,9 +48,10 @@ class MemoryBank:
                 f"{screen!r}."
             )
         choice = native.Screen.__members__[screen]
-        fast = native.chosen_screen(choice, min(bank.shape[1], 1024)).name == "int8"
-        large = len(bank) >= (LARGE_FOR_INT8 if fast else LARGE)
-        basis = principal_basis(bank) if contract and large else None
+        chosen = native.chosen_screen(choice, min(bank.shape[1], 1024)).name
+        large = len(bank) >= (LARGE_FOR_INT8 if chosen == "int8" else LARGE)
+        few_bits = chosen != "float32"
+        basis = principal_basis(bank, few_bits=few_bits) if contract and large else None
         if basis is None:
             basis = np.empty((0, 0), np.float32)
         self._native: Any = native.MemoryBank(bank, choice, basis)

@@ -18,7 +18,7 @@ ITERATIONS = 2
 # Shares of the variance that were measured to balance the screen against the rows that it lets
 # through: products in few bits cost less, so that more of them pay.
 ENOUGH = 0.87
-ENOUGH_IN_FEW_BITS = 0.92
+ENOUGH_IN_FEW_BITS = 0.9
 TOO_LITTLE = 0.7  # a flatter spectrum lets too many rows through
 
 
@@ -26,7 +26,7 @@ def principal_basis(rows: Array, *, few_bits: bool = False) -> Array | None:
     """Directions to contract ``rows`` with, or None where that would not pay.
 
     Randomised subspace iteration (Halko, Martinsson & Tropp, "Finding structure with randomness",
-    SIAM Review 2011, algorithm 4.4) on a sample, then as few directions as hold 87 or 92 % of the
+    SIAM Review 2011, algorithm 4.4) on a sample, then as few directions as hold 87 or 90 % of the
     variance, mixed by a random rotation so that no coordinate is much larger than the others (which
     8 bits would represent badly). The image has one coordinate more than directions; together they
     fill whole panels of 32.

@@ -6,7 +6,8 @@
 
 Prints machine and versions; per contender milliseconds, 90th percentile, ratio to ours with its
 95 % interval, largest error, rate, and what part of the ceiling measured in the same run that is.
-A kernel whose result is not the reference's ends the run: it is not timed.
+A kernel whose result is not the reference's is not timed; the others are, and the run fails and
+saves nothing. The file of --json is written anew after each kernel.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import importlib
 import platform
 import sys
+import traceback
 from pathlib import Path
 
 KERNELS = (
@@ -28,40 +30,61 @@ KERNELS = (
     "density_weights",
     "correlation_divergence",
 )
+# A device may be lent for minutes: what matters most comes first.
+FIRST_ON_CUDA = ("nearest_neighbors", "greedy_coreset")
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "kernels"))
 
 from compare import RESULTS, Session, parser, shared_session  # noqa: E402
+
+from pyad_edge import ops  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> Session:
     """Run the benchmarks that the command line names; returns what they found.
 
     Raises:
-        SystemExit: if a kernel is wrong.
+        SystemExit: if a kernel is wrong, or its benchmark ended with another error.
     """
     options = _parser().parse_args(arguments)
+    kernels = options.kernels or KERNELS
     if options.device == "cuda":
         _require_cuda()
+        kernels = options.kernels or sorted(KERNELS, key=lambda kernel: kernel not in FIRST_ON_CUDA)
     session = Session(options)
     with shared_session(session):
-        for kernel in options.kernels or KERNELS:
-            name = kernel if options.device == "cpu" else f"cuda_{kernel}"
-            try:
-                module = importlib.import_module(name)
-            except ModuleNotFoundError as error:
-                missing = error.name == name
-                why = f"no benchmark on {options.device}" if missing else f"needs {error.name}"
-                session.skip(kernel, why)
-                continue
-            module.main()
-    if options.json is not None:
-        session.write(options.json)
+        for kernel in kernels:
+            _run(session, kernel)
+            if options.json is not None:
+                session.write(options.json)
+    if session.failed:
+        raise SystemExit(f"[run] failed: {', '.join(session.failed)}; the lines above say why.")
     if options.save:
         about = session.machine
         host = f"{platform.machine()}-{about['level']}-{about['cores']}cores"
         session.write(RESULTS / f"kernels.{host}.json")
     return session
+
+
+def _run(session: Session, kernel: str) -> None:
+    """Run one kernel's benchmark; an error ends it alone."""
+    device = session.options.device
+    name = kernel if device == "cpu" else f"cuda_{kernel}"
+    level = ops.cpu_level()
+    try:
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            missing = error.name == name
+            session.skip(kernel, f"no benchmark on {device}" if missing else f"needs {error.name}")
+            return
+        module.main()
+    except (Exception, SystemExit) as error:
+        if not isinstance(error, SystemExit):
+            traceback.print_exc()
+        session.failed[kernel] = f"{type(error).__name__}: {error}"
+        print(f"{kernel}: FAILED, {session.failed[kernel]}", flush=True)
+        ops.set_cpu_level(level)  # it may have been timing another
 
 
 def _require_cuda() -> None:

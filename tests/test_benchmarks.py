@@ -5,7 +5,9 @@ import json
 import math
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -107,6 +109,54 @@ def test_a_run_writes_what_the_table_shows(tmp_path: Path, monkeypatch: pytest.M
     assert page.endswith("\nafter\n")
     assert "old" not in page
     assert page.count("pyad_edge") == sum(row.name == "pyad_edge" for row in found.rows)
+
+
+def test_a_kernel_that_fails_neither_ends_the_run_nor_loses_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "kernels.json"
+    left: list[object] = []
+    level = ops.cpu_level()
+
+    def wrong() -> None:
+        ops.set_cpu_level("portable")
+        raise SystemExit("a wrong kernel is not timed.")
+
+    def broken() -> None:
+        left.append(json.loads(file.read_text())["failed"])
+        raise RuntimeError("an illegal address")
+
+    def timed() -> None:
+        assert ops.cpu_level() == level
+        left.append(json.loads(file.read_text())["failed"])
+        benchmark = compare.Benchmark("rerank: what it does")
+        benchmark.case("case", np.zeros(1), [("ours", lambda: np.zeros(1), 0.0)])
+
+    for name, main in (("preprocess", wrong), ("anomaly_map", broken), ("rerank", timed)):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(main=main))
+    monkeypatch.setattr(benchmarks, "RESULTS", tmp_path / "results")
+    kernels = ["preprocess", "anomaly_map", "rerank"]
+    with pytest.raises(SystemExit, match="failed: preprocess, anomaly_map"):
+        benchmarks.main(["--kernels", *kernels, "--json", str(file), "--save", *ARGUMENTS])
+    first = {"preprocess": "SystemExit: a wrong kernel is not timed."}
+    both = first | {"anomaly_map": "RuntimeError: an illegal address"}
+    assert left == [first, both]
+    written = json.loads(file.read_text())
+    assert written["failed"] == both
+    assert [row["kernel"] for row in written["rows"]] == ["rerank"]
+    assert not (tmp_path / "results").exists()
+    assert "RuntimeError: an illegal address" in capsys.readouterr().err
+
+
+def test_on_cuda_what_matters_most_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmarks, "_require_cuda", lambda: None)
+    order: list[str] = []
+    for kernel in benchmarks.KERNELS:
+        main = partial(order.append, kernel)
+        monkeypatch.setitem(sys.modules, f"cuda_{kernel}", SimpleNamespace(main=main))
+    benchmarks.main(["--device", "cuda", *ARGUMENTS])
+    assert order[:2] == list(benchmarks.FIRST_ON_CUDA)
+    assert sorted(order) == sorted(benchmarks.KERNELS)
 
 
 def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

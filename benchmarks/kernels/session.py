@@ -63,6 +63,7 @@ class Session:
         rows: one per contender and case.
         notes: figures that are no times, each with its kernel and case.
         skipped: case or peer: why it took no part.
+        failed: kernel: why its benchmark ended early.
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -70,6 +71,7 @@ class Session:
         self.rows: list[Row] = []
         self.notes: list[dict[str, Any]] = []
         self.skipped: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
         ops.set_num_threads(options.threads)
         self.machine = {**machine(options.threads), "rounds": options.rounds}
         self.ceilings = Ceilings()
@@ -95,7 +97,10 @@ class Session:
         return self._features
 
     def write(self, path: Path) -> None:
-        """Write everything as JSON, fractions of the best ceilings that the run saw."""
+        """Write everything as JSON, fractions of the best ceilings that the run saw.
+
+        Whoever ends the process meanwhile finds the file as it was before.
+        """
         best = self.ceilings.found
         self.rows = [
             row if row.ceiling is None else replace(row, fraction=row.giga / best[row.ceiling])
@@ -111,11 +116,14 @@ class Session:
             "load": load(),
             "ceilings": self.ceilings.found,
             "skipped": self.skipped,
+            "failed": self.failed,
             "notes": self.notes,
             "rows": [asdict(row) for row in self.rows],
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n")
+        unfinished = path.with_name(f"{path.name}.part")
+        unfinished.write_text(json.dumps(content, indent=1) + "\n")
+        unfinished.replace(path)
         print(f"wrote {path.name}")
 
 

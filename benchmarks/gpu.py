@@ -23,13 +23,15 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import gpu_build
+import gpu_device
 import gpu_steps
 from gpu_build import ROOT
 from gpu_steps import Run, StepError, Work
@@ -41,7 +43,7 @@ Step = Callable[[Work, float], dict[str, Any]]
 STEPS: tuple[tuple[str, Step, float], ...] = (
     ("build", gpu_steps.build, 200.0),
     ("tests", gpu_steps.tests, 120.0),
-    ("sanitizer", gpu_steps.sanitizer, 150.0),
+    ("sanitizer", gpu_steps.sanitizer, 200.0),
     ("benchmarks", gpu_steps.benchmarks, 150.0),
 )
 EMULATED = ("build", "tests")
@@ -78,20 +80,28 @@ def main(arguments: list[str] | None = None, run: Run = gpu_build.run) -> int:
             "pyad_edge/__init__.py."
         )
     print(", ".join(f"{key} {value}" for key, value in record["machine"].items()))
-    begin = time.monotonic()
-    record["steps"] = _run(steps, work)
-    record["seconds"] = round(time.monotonic() - begin, 1)
-    record["ok"] = all(step["ok"] for step in record["steps"])
     complete = not options.emulated and not options.only
     out = options.json or (result_file(record["machine"]["device"]) if complete else None)
-    if out is not None:
-        out.write_text(json.dumps(record, indent=1) + "\n")
+    begin = time.monotonic()
+    for entries in _run(steps, work):
+        record["steps"] = entries
+        record["seconds"] = round(time.monotonic() - begin, 1)
+        record["ok"] = len(entries) == len(steps) and all(entry["ok"] for entry in entries)
+        if out is not None:
+            _write(record, out)
     print(f"{'passed' if record['ok'] else 'FAILED'} in {record['seconds']} s", out or "")
     return 0 if record["ok"] else 1
 
 
-def _run(steps: list[tuple[str, Step, float]], work: Work) -> list[dict[str, Any]]:
-    """Run the steps in order; nothing is run after a build that failed."""
+def _write(record: dict[str, Any], out: Path) -> None:
+    """Write the JSON; whoever ends the process meanwhile finds the one before."""
+    unfinished = out.with_name(f"{out.name}.part")
+    unfinished.write_text(json.dumps(record, indent=1) + "\n")
+    unfinished.replace(out)
+
+
+def _run(steps: list[tuple[str, Step, float]], work: Work) -> Iterator[list[dict[str, Any]]]:
+    """Run the steps in order, yielding all entries after each; none after a build that failed."""
     results: list[dict[str, Any]] = []
     for name, step, limit in steps:
         entry: dict[str, Any] = {"name": name, "ok": False, "limit_seconds": limit}
@@ -107,29 +117,31 @@ def _run(steps: list[tuple[str, Step, float]], work: Work) -> list[dict[str, Any
             for what, why in entry.get("left_out", {}).items():
                 print(f"left out: {what}, {why}")
         except StepError as error:
-            entry |= {"why": str(error), "output": error.output}
+            entry |= {**error.details, "why": str(error), "output": error.output}
+            for failure in error.details.get("failures", ()):
+                print(f"{failure['test']}: {failure['why']}")
             print(*filter(None, (error.output, f"{name}: {error}.")), sep="\n")
+        except Exception as error:  # whatever it is: the other steps and the JSON are wanted
+            told = traceback.format_exc().splitlines()[-20:]
+            entry |= {"why": f"{type(error).__name__}: {error}", "output": "\n".join(told)}
+            print(*told, sep="\n")
         entry["seconds"] = round(time.monotonic() - start, 1)
         print(f"{name} {'passed' if entry['ok'] else 'FAILED'} in {entry['seconds']} s", flush=True)
         results.append(entry)
-    return results
+        yield results
 
 
 def find_device(run: Run) -> tuple[dict[str, Any], list[str]]:
     """The first GPU and the CUDA compiler, and sentences about what is missing."""
-    query = "--query-gpu=name,compute_cap,driver_version,memory.total"
-    smi = run(["nvidia-smi", query, "--format=csv,noheader"], 30.0)
-    fields = [field.strip() for field in (smi.output.splitlines() or [""])[0].split(",")]
+    device, answer = gpu_device.first_device(run)
+    found: dict[str, Any] = {**device}
     lacking = []
-    found: dict[str, Any] = {}
-    if smi.code != 0 or len(fields) != 4:
+    if not device:
         lacking.append(
-            "make gpu needs a CUDA device, and nvidia-smi finds none: "
-            f"{smi.output.strip()[:200] or 'no answer'}. Without one, `make cuda-emulated` runs "
+            "make gpu needs a CUDA device, and neither nvidia-smi nor the driver finds one: "
+            f"{answer.strip()[:200] or 'no answer'}. Without one, `make cuda-emulated` runs "
             "the kernels' tests on the host."
         )
-    else:
-        found = dict(zip(("device", "compute_capability", "driver", "memory"), fields, strict=True))
     nvcc = gpu_build.nvcc_path()
     output = run([nvcc, "--version"], 30.0).output if nvcc else ""
     release = re.search(r"release (\d+)\.(\d+)", output)
@@ -209,11 +221,13 @@ def _print_plan(steps: list[tuple[str, Step, float]], work: Work) -> int:
                 "    python benchmarks/run.py --device cuda --json", work.folder / "benchmarks.json"
             )
         else:
-            tools = gpu_steps.TOOLS if name == "sanitizer" else ("",)
-            marks = gpu_steps.SANITIZED if name == "sanitizer" else ("-m", "cuda")
-            files = [str(path.relative_to(ROOT)) for path in gpu_steps.test_files()]
-            for tool in tools:
-                print("   ", f"{tool}: pytest".removeprefix(": "), *marks, *files)
+            sanitized = name == "sanitizer"
+            files = gpu_steps.sanitized_files() if sanitized else gpu_steps.test_files()
+            names = [str(path.relative_to(ROOT)) for path in files]
+            for tool in gpu_steps.TOOLS if sanitized else ():
+                print("   ", f"{tool}: pytest", *gpu_steps.SANITIZED, *names)
+            for file in () if sanitized else names:
+                print("    pytest -m cuda", file)
     return 0
 
 

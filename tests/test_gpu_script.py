@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import gpu
 import gpu_build
+import gpu_device
 import gpu_steps
 import pytest
 from gpu_build import Done
@@ -50,15 +52,15 @@ class Machine:
             return "NVIDIA H200, 9.0, 580.65.06, 143771 MiB\n"
         if "--version" in words:
             return "Cuda compilation tools, release 13.0, V13.0.88\n"
+        for word in words:
+            if word.startswith("--junitxml="):
+                Path(word.removeprefix("--junitxml=")).write_text(CASES.format(self.skipped))
         if words[0] == "compute-sanitizer":
             return NO_ERRORS
         if "-S" in words:
             return "-- pyad_edge: building the CUDA module with nvcc 13.0.88 for 90-real\n"
         if "why_unavailable" in line:
             return "devices\n"
-        for word in words:
-            if word.startswith("--junitxml="):
-                Path(word.removeprefix("--junitxml=")).write_text(CASES.format(self.skipped))
         if "--device" in words:
             Path(words[-1]).write_text(json.dumps({"rows": [{"kernel": "preprocess", "ms": 1}]}))
         return ""
@@ -70,6 +72,7 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "BUILD", tmp_path / "build")
     monkeypatch.setattr(gpu, "missing_tools", list)
     monkeypatch.setattr(gpu_build, "nvcc_path", lambda: "nvcc")
+    monkeypatch.setattr(gpu_device, "of_the_driver", lambda load: {})
     monkeypatch.setattr(gpu_steps, "sanitizer_path", lambda: "compute-sanitizer")
 
 
@@ -98,14 +101,16 @@ def test_all_steps_pass_and_are_written(tmp_path: Path) -> None:
     assert (found["driver"], found["cuda"]) == ("580.65.06", "13.0")
     build, tests, _, benchmarks = record["steps"]  # type: ignore[misc]
     assert build["architectures"] == "90-real"
-    assert (tests["passed"], tests["failed"]) == (2, 0)
-    assert benchmarks["result"]["rows"][0]["kernel"] == "preprocess"
-    sanitized = [line for line in machine.commands if line[0] == "compute-sanitizer"]
     files = gpu_steps.test_files()
     assert len(files) > 3
-    assert len(sanitized) == 4 * len(files)
+    assert (tests["passed"], tests["failed"]) == (2 * len(files), 0)
+    assert benchmarks["result"]["rows"][0]["kernel"] == "preprocess"
+    sanitized = [line for line in machine.commands if line[0] == "compute-sanitizer"]
+    assert len(sanitized) == 4 * gpu_steps.GROUPS
     for tool in gpu_steps.TOOLS:
-        assert sum(tool in line for line in sanitized) == len(files)
+        words = [word for line in sanitized if tool in line for word in line]
+        tested = sorted(Path(word).name for word in words if word.endswith(".py"))
+        assert tested == sorted(path.name for path in files if "torch" not in path.name)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +122,8 @@ def test_all_steps_pass_and_are_written(tmp_path: Path) -> None:
         ({"synccheck": Done(1, NO_ERRORS, 9.0)}, {"sanitizer"}, "synccheck of"),
         ({"__device": Done(1, "wrong kernel", 1.0)}, {"benchmarks"}, "code 1"),
         ({"__device": Done(0, "", 1.0)}, {"benchmarks"}, "timed nothing"),
-        ({"junitxml": Done(None, "", 9.0)}, {"tests"}, "did not end"),
+        ({"_m cuda __junitxml": Done(None, "", 9.0)}, {"tests"}, "did not end"),
+        ({"_m cuda __junitxml": Done(139, "", 9.0)}, {"tests"}, "pytest ended with code 139"),
         ({"why_un": Done(0, "[cuda] no CUDA device", 1.0)}, None, "finds no device"),
         ({"__build": Done(None, "nvcc ...", 9.0)}, None, "was stopped after 9 s"),
         ({"_DPYAD": Done(1, "no nvcc", 1.0)}, None, "code 1"),
@@ -140,6 +146,105 @@ def test_a_step_that_fails_is_told(
     assert words in capsys.readouterr().out
 
 
+def test_what_was_found_before_a_failure_is_kept(tmp_path: Path) -> None:
+    class Failing(Machine):
+        def output(self, words: list[str], line: str) -> str:
+            told = super().output(words, line)
+            (tmp_path / "seen.json").write_text((tmp_path / "gpu.json").read_text())
+            return told if "racecheck" not in line else "RACECHECK SUMMARY: 3 hazards"
+
+        def __call__(self, command: Sequence[str], *others: Any) -> Done:
+            done = super().__call__(command, *others)
+            wrong = Done(1, "anomaly_map: a wrong kernel is not timed.", 1.0)
+            return wrong if "--device" in command else done
+
+    (tmp_path / "gpu.json").write_text("{}")
+    machine = Failing()
+    machine.skipped = '<failure message="assert 1 == 2&#10;more">far more</failure>'
+    code, record = go(tmp_path, machine)
+    assert code == 1
+    assert steps(record) == {"build": True, "tests": False, "sanitizer": False, "benchmarks": False}
+    _, tests, sanitizer, benchmarks = record["steps"]  # type: ignore[misc]
+    assert tests["failures"][0] == {"test": "::b", "why": "assert 1 == 2"}
+    assert tests["passed"] == tests["failed"] == len(gpu_steps.test_files())
+    found = {row["tool"]: row["findings"] for row in sanitizer["runs"]}
+    assert found == {"racecheck": 3, "initcheck": 0, "memcheck": 0, "synccheck": 0}
+    assert benchmarks["result"]["rows"][0]["kernel"] == "preprocess"
+    assert benchmarks["why"] == "run.py ended with code 1"
+    # Whatever ends gpu.py: the steps before are in the file.
+    before = json.loads((tmp_path / "seen.json").read_text())
+    assert [step["name"] for step in before["steps"]] == ["build", "tests", "sanitizer"]
+    assert before["ok"] is False
+
+
+def test_an_error_of_the_script_itself_ends_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(output: str) -> int:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(gpu_steps, "findings", refuse)
+    code, record = go(tmp_path, Machine())
+    assert code == 1
+    assert steps(record) == {"build": True, "tests": True, "sanitizer": False, "benchmarks": True}
+    sanitizer = record["steps"][2]  # type: ignore[index]
+    assert sanitizer["why"] == "OSError: no space left on device"
+    assert "in refuse" in sanitizer["output"]
+
+
+def test_files_are_spread_over_groups_that_take_about_as_long() -> None:
+    files = [Path(name) for name in "abcde"]
+    seconds = {"a": 1.0, "b": 9.0, "c": 4.0, "d": 4.0}
+    made = gpu_steps.groups(files, seconds, 2)
+    assert [[path.name for path in group] for group in made] == [["b", "e"], ["c", "d", "a"]]
+    assert gpu_steps.groups(files[:1], {}, 2) == [files[:1]]
+
+
+class Driver:
+    """libcuda of a Jetson; ``code`` is what each call returns."""
+
+    def __init__(self, code: int = 0) -> None:
+        self.code = code
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        def call(*given: Any) -> int:
+            if name == "cuDeviceGetName":
+                given[0].value = b"Orin"
+            elif name == "cuDeviceGetAttribute":
+                given[0]._obj.value = {75: 8, 76: 7}[given[1]]
+            elif name == "cuDriverGetVersion":
+                given[0]._obj.value = 12080
+            elif name == "cuDeviceTotalMem_v2":
+                given[0]._obj.value = 30 << 30
+            return self.code
+
+        return call
+
+
+@pytest.mark.parametrize(
+    "answer", [Done(2, "compute_cap is not valid", 0.1), Done(0, "Orin (nvgpu), [N/A], 540, 1", 0)]
+)
+def test_where_nvidia_smi_knows_too_little_the_driver_is_asked(
+    monkeypatch: pytest.MonkeyPatch, answer: Done
+) -> None:
+    monkeypatch.undo()
+    machine = Machine(nvidia_smi=answer)
+    found, said = gpu_device.first_device(machine, lambda name: Driver())
+    assert found == {
+        "device": "Orin",
+        "compute_capability": "8.7",
+        "driver": "for CUDA 12.8",
+        "memory": "30720 MiB",
+    }
+    assert said == answer.output
+    assert gpu_device.first_device(machine, lambda name: Driver(100))[0] == {}
+
+    def missing(name: str) -> Driver:
+        raise OSError(name)
+
+    assert gpu_device.first_device(machine, missing)[0] == {}
+
+
 def test_tests_that_are_skipped_for_want_of_a_device_fail(tmp_path: Path) -> None:
     machine = Machine()
     machine.skipped = '<skipped message="torch is not installed"/>'
@@ -155,7 +260,7 @@ def test_a_file_whose_package_is_missing_is_left_out(
 ) -> None:
     monkeypatch.setattr(gpu_steps, "find_spec", lambda name: None if name == "torch" else object())
     lack = "ModuleNotFoundError: No module named '{}'"
-    machine = Machine(initcheck=Done(2, f"{lack.format('torch')}\n{NO_ERRORS}", 1.0))
+    machine = Machine()
     machine.skipped = f"<error>{lack.format('torch')}</error>"
     code, record = go(tmp_path, machine)
     assert code == 0
@@ -200,7 +305,8 @@ def test_emulated_runs_both_orders_and_needs_no_device(tmp_path: Path) -> None:
     code, record = go(tmp_path, machine, "--emulated")
     assert code == 0
     assert list(steps(record)) == ["build", "tests"]
-    assert sum("-m" in line and "cuda" in line for line in machine.commands) == 2
+    tested = sum("-m" in line and "cuda" in line for line in machine.commands)
+    assert tested == 2 * len(gpu_steps.test_files())
     assert any("-DPYAD_CUDA=EMULATED" in line for line in machine.commands)
 
 

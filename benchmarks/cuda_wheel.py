@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     command += ["--wheel-dir", str(options.out)]
     command += ["--config-settings=cmake.define.PYAD_CUDA=ON"]
     command += ["--config-settings=cmake.define.PYAD_CUDA_ARCHITECTURES=all"]
+    command += ["--config-settings=cmake.define.PYAD_WERROR=ON"]
     if options.no_isolation:
         command.append("--no-build-isolation")
     start = time.monotonic()

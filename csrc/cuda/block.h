@@ -42,10 +42,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
+
+#include <algorithm>
+#include <map>
+#include <mutex>
 
 #include "check.h"
 #define PYAD_DEVICE __device__ __forceinline__
@@ -179,6 +185,16 @@ constexpr int kResident = 1;
 template <typename Program>
 constexpr int kResident<Program, std::void_t<decltype(Program::resident)>> = Program::resident;
 
+// Throws where CUDA could not start so many blocks.
+inline void check_grid(const char* op, Grid grid) {
+    constexpr int64_t x_limit = (int64_t{1} << 31) - 1, limit = (1 << 16) - 1;
+    if (grid.x <= x_limit && grid.y <= limit && grid.z <= limit) return;
+    throw std::runtime_error(std::string("[") + op + "] expected a grid of at most 2^31 - 1, " +
+                             "65535 and 65535 blocks, got " + std::to_string(grid.x) + ", " +
+                             std::to_string(grid.y) + " and " + std::to_string(grid.z) +
+                             ". Give the data in several calls.");
+}
+
 #ifdef __CUDACC__
 
 template <typename Program>
@@ -195,21 +211,38 @@ __global__ void __launch_bounds__(Program::threads, kResident<Program>)
     program(block, *reinterpret_cast<typename Program::Shared*>(memory));
 }
 
+// The bound on a program's shared memory belongs to the program, not to a launch: it is only ever
+// raised, so that no thread lowers it before another one's launch.
+template <typename Program>
+void raise_shared_memory(const char* op, size_t bytes) {
+    static std::mutex guard;
+    static std::map<int, size_t> most;  // by device
+    int device = 0;
+    check(op, "asking for the current device", cudaGetDevice(&device));
+    const std::lock_guard<std::mutex> lock(guard);
+    const size_t wanted = std::max(bytes, most[device]);
+    check(op, "asking for shared memory",
+          cudaFuncSetAttribute(run_block<Program>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(wanted)));
+    most[device] = wanted;  // not before it is known to be possible
+}
+
 // Enqueues the program on the stream (a cudaStream_t as void*; nullptr is the default stream).
-// `op` names the operation in the error. An empty grid is no launch. grid.x < 2^31, y and z < 2^16.
+// `op` names the operation in the error. An empty grid is no launch.
 template <typename Program>
 void launch(const char* op, const Program& program, Grid grid, void* stream) {
     if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+    check_grid(op, grid);
     const size_t bytes = kSharedSize<Program> + ExtraBytes<Program>::of(program);
-    if (bytes > 48 * 1024)
-        check(op, "asking for shared memory",
-              cudaFuncSetAttribute(run_block<Program>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                   static_cast<int>(bytes)));
+    if (bytes > 48 * 1024) raise_shared_memory<Program>(op, bytes);
     const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
                       static_cast<unsigned>(grid.z));
-    run_block<Program>
-        <<<blocks, Program::threads, bytes, static_cast<cudaStream_t>(stream)>>>(program);
-    check(op, "starting the kernel", cudaGetLastError());
+    // Not <<<>>>: it returns no status, and the last error may be another call's.
+    void* arguments[] = {const_cast<Program*>(&program)};
+    check(op, "starting the kernel",
+          cudaLaunchKernel(reinterpret_cast<const void*>(&run_block<Program>), blocks,
+                           dim3(Program::threads), arguments, bytes,
+                           static_cast<cudaStream_t>(stream)));
 }
 
 #else
@@ -217,6 +250,7 @@ void launch(const char* op, const Program& program, Grid grid, void* stream) {
 template <typename Program>
 void run_on_host(const Program& program, Grid grid, bool descending = false) {
     static_assert(Program::threads % kWarp == 0, "whole warps");
+    check_grid("run_on_host", grid);
     const size_t extra = ExtraBytes<Program>::of(program);
     struct alignas(16) Line {
         unsigned char bytes[16];

@@ -10,6 +10,7 @@ namespace pyad::cuda {
 
 inline void check(const char* op, const char* what, cudaError_t status) {
     if (status == cudaSuccess) return;
+    cudaGetLastError();  // or whoever asks next, ours or another library, takes it for its own
     throw std::runtime_error(std::string("[") + op + "] " + what +
                              " failed on the CUDA device: " + cudaGetErrorString(status));
 }

@@ -13,7 +13,7 @@ int device_count() {
     int count = 0;
     const cudaError_t status = cudaGetDeviceCount(&count);
     if (means_no_device(status)) {
-        cudaGetLastError();  // clears the sticky error
+        cudaGetLastError();  // clears it
         return 0;
     }
     check(kOp, "counting devices", status);
@@ -44,7 +44,9 @@ void* allocate(size_t bytes) {
     return memory;
 }
 
-void release(void* memory) noexcept { cudaFree(memory); }
+void release(void* memory) noexcept {
+    if (cudaFree(memory) != cudaSuccess) cudaGetLastError();  // not the next call's failure
+}
 
 void copy_to_device(void* to, const void* from, size_t bytes, void* stream) {
     if (bytes == 0) return;

@@ -1,6 +1,8 @@
 // The block layer itself: fragment layouts, halves, asynchronous copies, reductions.
 #include <cmath>
 #include <limits>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "check.h"
@@ -162,6 +164,23 @@ PYAD_TEST(cuda_block_reductions) {
         CHECK_EQ(out[2], uint64_t{0xaaaaaaaau});
         CHECK_EQ(out[3], out[1]);
     }
+}
+
+PYAD_TEST(cuda_block_refuses_grids_that_cuda_cannot_start) {
+    constexpr int64_t most_x = (int64_t{1} << 31) - 1, most = 65535;
+    const auto refused = [](Grid grid) {
+        try {
+            check_grid("reductions", grid);
+        } catch (const std::runtime_error& error) {
+            return std::string(error.what()).rfind("[reductions] expected a grid of", 0) == 0;
+        }
+        return false;
+    };
+    CHECK(!refused({most_x, most, most}));
+    CHECK(refused({most_x + 1, 1, 1}));
+    CHECK(refused({int64_t{1} << 32, 1, 1}));  // 0 blocks as an unsigned number
+    CHECK(refused({1, most + 1, 1}));
+    CHECK(refused({1, 1, most + 1}));
 }
 
 }  // namespace

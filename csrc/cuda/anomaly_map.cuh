@@ -10,7 +10,7 @@
 namespace pyad::cuda {
 
 // The larger one; NaN where either is NaN.
-PYAD_DEVICE float larger(float a, float b) { return b > a || b != b ? b : a; }
+PYAD_DEVICE float larger_or_nan(float a, float b) { return b > a || b != b ? b : a; }
 
 constexpr uint32_t kMinusInfinity = 0xff800000u;
 
@@ -76,10 +76,10 @@ struct AnomalyMapTile {
                 const int32_t y = y0 + t / kWarp + k * warps;
                 if (x >= W || y >= y1) continue;
                 maps[(n * H + y) * W + x] = sums[t][k];
-                best[t] = larger(best[t], sums[t][k]);
+                best[t] = larger_or_nan(best[t], sums[t][k]);
             }
         });
-        block.reduce(best, shared.best, [](float a, float b) { return larger(a, b); });
+        block.reduce(best, shared.best, [](float a, float b) { return larger_or_nan(a, b); });
         block.for_each_thread([&](int t) {
             if (t == 0) tile_maxima[block.x] = shared.best[0];
         });
@@ -127,9 +127,9 @@ struct AnomalyMapMaximum {
         block.for_each_thread([&](int t) {
             best[t] = float_of(kMinusInfinity);
             for (int64_t i = t; i < tiles; i += threads)
-                best[t] = larger(best[t], tile_maxima[block.x * tiles + i]);
+                best[t] = larger_or_nan(best[t], tile_maxima[block.x * tiles + i]);
         });
-        block.reduce(best, shared.best, [](float a, float b) { return larger(a, b); });
+        block.reduce(best, shared.best, [](float a, float b) { return larger_or_nan(a, b); });
         block.for_each_thread([&](int t) {
             if (t == 0) maxima[block.x] = shared.best[0];
         });

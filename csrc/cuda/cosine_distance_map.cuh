@@ -134,7 +134,7 @@ struct CosineMapRows {
             if (row < row_count)
                 for (int64_t x = t % kLineThreads; x < W; x += kLineThreads) {
                     const float value = maps[row * W + x];
-                    peak = larger(peak, value);
+                    peak = larger_or_nan(peak, value);
                     sum = add(sum, value);
                 }
             shared.peak[t] = peak;
@@ -143,7 +143,7 @@ struct CosineMapRows {
         for (int half = kLineThreads / 2; half > 0; half /= 2)
             block.for_each_thread([&](int t) {
                 if (t % kLineThreads >= half) return;
-                shared.peak[t] = larger(shared.peak[t], shared.peak[t + half]);
+                shared.peak[t] = larger_or_nan(shared.peak[t], shared.peak[t + half]);
                 shared.sum[t] = add(shared.sum[t], shared.sum[t + half]);
             });
         block.for_each_thread([&](int t) {
@@ -173,7 +173,7 @@ struct CosineMapStatistics {
             double sum = 0.0;
             if (t < kLineThreads)
                 for (int64_t y = t; y < H; y += kLineThreads) {
-                    peak = larger(peak, peaks[block.x * H + y]);
+                    peak = larger_or_nan(peak, peaks[block.x * H + y]);
                     sum = add(sum, static_cast<double>(sums[block.x * H + y]));
                 }
             shared.peak[t] = peak;
@@ -182,7 +182,7 @@ struct CosineMapStatistics {
         for (int half = kLineThreads / 2; half > 0; half /= 2)
             block.for_each_thread([&](int t) {
                 if (t >= half) return;
-                shared.peak[t] = larger(shared.peak[t], shared.peak[t + half]);
+                shared.peak[t] = larger_or_nan(shared.peak[t], shared.peak[t + half]);
                 shared.sum[t] = add(shared.sum[t], shared.sum[t + half]);
             });
         block.for_each_thread([&](int t) {

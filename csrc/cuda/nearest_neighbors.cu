@@ -1,3 +1,6 @@
+#include <stdexcept>
+#include <string>
+
 #include "pyad/cuda/device.h"
 #include "pyad/cuda/nearest_neighbors.h"
 #include "search_choice.h"
@@ -22,7 +25,7 @@ bool is_half(SearchForm form) {
 }  // namespace
 
 MemoryBank::MemoryBank(const float* rows, int64_t M, int64_t D, bool bytes, void* stream)
-    : M_(M), D_(D), capability_(device_traits().capability) {
+    : M_(M), D_(D), device_(current_device()), capability_(device_traits().capability) {
     const int64_t padded = round_up_to(M, kTile);
     const bool fits = D <= kSearchDim;
     int32_t* huge = nullptr;
@@ -67,7 +70,18 @@ MemoryBank::MemoryBank(const float* rows, int64_t M, int64_t D, bool bytes, void
 
 MemoryBank::~MemoryBank() { release(memory_); }
 
+void MemoryBank::require_device() const {
+    const int current = current_device();
+    if (current == device_) return;
+    throw std::invalid_argument("[nearest_neighbors] the bank lies on device " +
+                                std::to_string(device_) + ", but device " +
+                                std::to_string(current) +
+                                " is the current one. Make the bank's device the current one, or "
+                                "make a bank on this one.");
+}
+
 SearchForm MemoryBank::choose(int64_t Q) const {
+    require_device();
     const SearchForm form = choose_search(capability_, Q, M_, D_);
     if (!screened_) return SearchForm::exact;
     if (has_bytes() || is_half(form)) return form;
@@ -77,6 +91,7 @@ SearchForm MemoryBank::choose(int64_t Q) const {
 }
 
 size_t MemoryBank::workspace_size(int64_t Q, int64_t k, SearchForm form) const {
+    require_device();
     if (form == SearchForm::exact) return 0;
     return is_half(form) ? search_memory<HalfKind>(nullptr, Q, M_, D_, k, is_fused(form)).bytes
                          : search_memory<ByteKind>(nullptr, Q, M_, D_, k, is_fused(form)).bytes;
@@ -84,6 +99,7 @@ size_t MemoryBank::workspace_size(int64_t Q, int64_t k, SearchForm form) const {
 
 void MemoryBank::search(const float* queries, int64_t Q, int64_t k, SearchForm form,
                         void* workspace, float* distances, int64_t* indices, void* stream) const {
+    require_device();
     if (Q == 0) return;
     const bool half = is_half(form);
     const SearchInput in{queries,

@@ -16,7 +16,8 @@
 // to be finite.
 //
 // Nothing here waits for the device but the constructor of MemoryBank. Work that uses a bank has to
-// be over before the bank is destroyed. Failures throw std::runtime_error.
+// be over before the bank is destroyed. Failures throw std::runtime_error; a bank that is used
+// while another device is the current one throws std::invalid_argument.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +27,7 @@ namespace pyad::cuda {
 
 enum class SearchForm { exact, half_fused, half_gemm, bytes_fused, bytes_gemm };
 
-// A bank prepared for search, on the current device.
+// A bank prepared for search, on the device that is the current one when it is made.
 class MemoryBank {
   public:
     // Copies rows (M, D) from device memory; keeps the half copy, and the 8-bit one if `bytes`.
@@ -50,7 +51,10 @@ class MemoryBank {
                 float* distances, int64_t* indices, void* stream) const;
 
   private:
+    void require_device() const;
+
     int64_t M_, D_;
+    int device_;
     int capability_;
     bool screened_ = false;
     void* memory_ = nullptr;  // one allocation for all below

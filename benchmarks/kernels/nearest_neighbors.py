@@ -54,7 +54,8 @@ class Pictures:
         self._search, self._blocks = search, blocks
 
     def __call__(self) -> Array:
-        return [self._search(block) for block in self._blocks][0]
+        found = [self._search(block) for block in self._blocks]
+        return found[0]
 
 
 def with_cdist(bank: torch.Tensor, queries: torch.Tensor) -> Array:

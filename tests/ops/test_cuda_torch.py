@@ -64,7 +64,90 @@ def anomaly_map() -> Case:
     return call, ops.anomaly_map(scores, size=size)[0]
 
 
-CASES = pytest.mark.parametrize("case", [preprocess, patch_aggregation, anomaly_map])
+def nearest_neighbors(form: str) -> Case:
+    rng = np.random.default_rng(3)
+    bank, queries = (rng.standard_normal((n, 40), np.float32) for n in (700, 90))
+    on_device = torch.from_numpy(queries).cuda()
+    prepared = cuda.MemoryBank(torch.from_numpy(bank).cuda())
+    workspace = prepared.workspace(90, k=2, form=form)
+    indices = torch.empty((90, 2), dtype=torch.int64, device="cuda")
+
+    def call(out: Any, stream: int) -> Any:
+        return prepared.search(
+            on_device, k=2, form=form, out=(out, indices), workspace=workspace, stream=stream
+        )[0]
+
+    return call, ops.nearest_neighbors(queries, bank, k=2)[0]
+
+
+def fused_search() -> Case:
+    return nearest_neighbors("half_fused")
+
+
+def gemm_search() -> Case:
+    return nearest_neighbors("half_gemm")
+
+
+def density_weights() -> Case:
+    rng = np.random.default_rng(4)
+    rows = [rng.standard_normal((n, 24), np.float32) for n in (70, 300)]
+    on_device = [torch.from_numpy(part).cuda() for part in rows]
+    workspace = cuda.density_weights_workspace(70, 300, 24)
+
+    def call(out: Any, stream: int) -> Any:
+        return cuda.density_weights(
+            *on_device, beta=9.0, out=out, workspace=workspace, stream=stream
+        )
+
+    return call, ops.density_weights(*rows, beta=9.0)
+
+
+def cosine_distance_map() -> Case:
+    rng = np.random.default_rng(5)
+    grids = [(9, 8), (4, 4)]
+    sides = [[rng.standard_normal((2, 16, *g), np.float32) for g in grids] for _ in range(2)]
+    encoder, decoder = ([torch.from_numpy(f).cuda() for f in side] for side in sides)
+    size = (60, 52)
+    workspace = cuda.cosine_distance_map_workspace(2, grids, size=size)
+    maxima, means = (torch.empty(2, device="cuda") for _ in range(2))
+
+    def call(out: Any, stream: int) -> Any:
+        written = (out, maxima, means)
+        return cuda.cosine_distance_map(
+            encoder, decoder, size=size, out=written, workspace=workspace, stream=stream
+        )[0]
+
+    return call, ops.cosine_distance_map(*sides, size=size)[0]
+
+
+def correlation_divergence() -> Case:
+    rng = np.random.default_rng(6)
+    features = [rng.standard_normal((2, 3, 20, 16), np.float32) for _ in range(2)]
+    sigmas = [rng.uniform(0.5, 3.0, (2, 3, 20)).astype(np.float32) for _ in range(2)]
+    on_device = [torch.from_numpy(array).cuda() for array in (*features, *sigmas)]
+    per_head = torch.empty((2, 3, 20), device="cuda")
+
+    def call(out: Any, stream: int) -> Any:
+        return cuda.correlation_divergence(
+            *on_device, grid=(4, 5), out=(out, per_head), stream=stream
+        )[0]
+
+    return call, ops.correlation_divergence(*features, *sigmas, grid=(4, 5))[0]
+
+
+CASES = pytest.mark.parametrize(
+    "case",
+    [
+        preprocess,
+        patch_aggregation,
+        anomaly_map,
+        fused_search,
+        gemm_search,
+        density_weights,
+        cosine_distance_map,
+        correlation_divergence,
+    ],
+)
 
 
 @CASES
@@ -97,3 +180,23 @@ def test_a_call_can_be_captured_into_a_graph(case: Callable[[], Case]) -> None:
         graph.replay()
         torch.cuda.synchronize()
         assert out.cpu().numpy().tobytes() == expected.tobytes()
+
+
+def test_a_tensor_made_on_another_stream_is_waited_for() -> None:
+    side = torch.cuda.Stream()
+    rows = np.random.default_rng(7).standard_normal((500, 64), np.float32)
+    base = torch.from_numpy(rows).cuda()
+    torch.cuda.synchronize()
+    with torch.cuda.stream(side):
+        torch.cuda._sleep(50_000_000)
+        late = base * 2
+        distances, _ = cuda.nearest_neighbors(late, late, k=2)
+    torch.cuda.synchronize()
+    expected, _ = ops.nearest_neighbors(rows * 2, rows * 2, k=2)
+    assert distances.numpy().tobytes() == expected.tobytes()
+
+
+def test_a_tensor_that_requires_a_gradient_is_answered_with_a_sentence() -> None:
+    rows = torch.ones((4, 3), device="cuda", requires_grad=True)
+    with pytest.raises(TypeError, match=r"^\[nearest_neighbors\] bank .*\.detach\(\)"):
+        cuda.nearest_neighbors(rows, rows)

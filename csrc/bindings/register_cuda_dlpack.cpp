@@ -52,17 +52,13 @@ py::capsule take(const py::capsule& capsule, const char* used) {
 }
 
 py::tuple describe(const DLTensor& tensor, bool read_only, const py::capsule& owner) {
-    py::tuple shape(tensor.ndim);
-    bool contiguous = true;
-    int64_t step = 1;
-    for (int i = tensor.ndim - 1; i >= 0; --i) {
-        shape[i] = tensor.shape[i];
-        if (tensor.strides != nullptr && tensor.shape[i] != 1)
-            contiguous &= tensor.strides[i] == step;
-        step *= tensor.shape[i];
-    }
-    if (step == 0) contiguous = true;  // nothing to step over
     const DLDataType type = tensor.dtype;
+    py::tuple shape(tensor.ndim), steps(tensor.ndim);
+    for (int i = 0; i < tensor.ndim; ++i) {
+        shape[i] = tensor.shape[i];
+        if (tensor.strides != nullptr) steps[i] = tensor.strides[i] * (type.bits / 8);
+    }
+    const py::object strides = tensor.strides == nullptr ? py::object(py::none()) : steps;
     constexpr const char* kinds = "iuf?bc?";
     const std::string kind = type.code == 6   ? "b1"
                              : type.code == 4 ? "bfloat" + std::to_string(type.bits)
@@ -70,14 +66,15 @@ py::tuple describe(const DLTensor& tensor, bool read_only, const py::capsule& ow
                                  ? std::string(1, kinds[type.code]) + std::to_string(type.bits / 8)
                                  : "?";
     return py::make_tuple(reinterpret_cast<Address>(tensor.data) + tensor.byte_offset, shape,
-                          type.lanes == 1 ? kind : "?", contiguous, read_only, tensor.device.type,
+                          type.lanes == 1 ? kind : "?", strides, read_only, tensor.device.type,
                           tensor.device.id, owner);
 }
 
 }  // namespace
 
 void register_cuda_dlpack(py::module_& m) {
-    // (address, shape, NumPy type, C-contiguous, read-only, device type, device, owner)
+    // (address, shape, NumPy type, strides in bytes or None where C-contiguous, read-only, device
+    // type, device, owner)
     m.def("dlpack_view", [](const py::capsule& capsule) {
         const std::string name = capsule.name() == nullptr ? "" : capsule.name();
         if (name == "dltensor") {

@@ -67,7 +67,9 @@ def test_scores_that_are_not_finite_do_not_pass_unseen(bad: float) -> None:
 def test_refuses_with_a_sentence() -> None:
     patch_scores = scores(1, 4, 4)
     small = cuda.anomaly_map_workspace(1, size=(8, 8))
-    with pytest.raises(ValueError, match=r"workspace of at least 196 bytes, got 4\. Make it"):
+    with pytest.raises(
+        ValueError, match=r"workspace of at least 196 bytes, 16-byte aligned, got 4\. Make it"
+    ):
         cuda.anomaly_map(patch_scores, size=(100, 200), workspace=small)
     with pytest.raises(ValueError, match=r"size as \(H, W\).* got \(0, 8\)"):
         cuda.anomaly_map(patch_scores, size=(0, 8))

@@ -97,7 +97,12 @@ def test_refuses_with_a_sentence() -> None:
     encoder, decoder = features(1, [(4, 3, 3)])
     small = cuda.cosine_distance_map_workspace(1, [(1, 1)], size=(8, 8))
     cases: list[tuple[tuple[Any, Any], dict[str, Any], type[Exception], str]] = [
-        ((encoder, decoder), {"workspace": small}, ValueError, "at least 100 bytes, got 68. Make"),
+        (
+            (encoder, decoder),
+            {"workspace": small},
+            ValueError,
+            "100 bytes, 16-byte aligned, got 68. Make",
+        ),
         ((encoder, decoder * 2), {}, ValueError, "got 1 and 2"),
         ((encoder * 17, decoder * 17), {}, ValueError, "1 to 16 pairs"),
         ((encoder, [decoder[0][..., :2]]), {}, ValueError, "pair 0 of one shape"),

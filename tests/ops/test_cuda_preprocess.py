@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,25 @@ class Strided:
         }
 
 
+class Exported:
+    """The same by DLPack. NumPy makes the capsule; it never reads the memory."""
+
+    def __init__(self, base: cuda.DeviceArray, view: NDArray[np.uint8], host: Any) -> None:
+        memory = (ctypes.c_ubyte * base.nbytes).from_address(base.pointer)
+        first = view.__array_interface__["data"][0] - host.__array_interface__["data"][0]
+        self.base = base
+        self.view: NDArray[np.uint8] = np.ndarray(
+            view.shape, np.uint8, memory, first, strides=view.strides
+        )
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, *, stream: int) -> Any:
+        assert stream == 1
+        return self.view.__dlpack__()
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     ("size", "settings"),
@@ -59,8 +79,9 @@ def test_bit_equal_to_the_cpu(
         assert ours.tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("given", [Strided, Exported])
 @pytest.mark.parametrize("resize", [(24, 32), (48, 64), (60, 70)])
-def test_views_on_the_device_are_read_in_place(resize: tuple[int, int]) -> None:
+def test_views_on_the_device_are_read_in_place(resize: tuple[int, int], given: Any) -> None:
     host = picture(3, 48, 64, 4)
     base = cuda.DeviceArray.from_numpy(host)
     views = [
@@ -73,7 +94,7 @@ def test_views_on_the_device_are_read_in_place(resize: tuple[int, int]) -> None:
         host[2].transpose(1, 0, 2)[..., :3],
     ]
     for view in views:
-        ours = cuda.preprocess(Strided(base, view, host), resize=resize, **NORM)
+        ours = cuda.preprocess(given(base, view, host), resize=resize, **NORM)
         assert ours.numpy().tobytes() == ops.preprocess(view, resize=resize, **NORM).tobytes()
 
 

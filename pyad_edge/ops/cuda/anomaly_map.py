@@ -12,7 +12,7 @@ from pyad_edge.ops._native import native
 from pyad_edge.ops.anomaly_map import MAX_SIGMA
 from pyad_edge.ops.cuda.arrays import DeviceArray, as_device, result
 from pyad_edge.ops.cuda.device import device_errors, require_device
-from pyad_edge.ops.cuda.memory import output, tables_of
+from pyad_edge.ops.cuda.memory import output, tables_of, workspace_view
 
 __all__ = ["anomaly_map", "anomaly_map_workspace"]
 
@@ -86,15 +86,8 @@ def anomaly_map(
     rows = upsample_and_smooth(h, H, float(sigma))
     columns = upsample_and_smooth(w, W, float(sigma))
     needed = int(module.anomaly_map_workspace(N, H, W))
-    scratch = DeviceArray((needed,), np.uint8) if workspace is None else workspace
-    room = as_device(
-        "anomaly_map", "workspace", scratch, np.uint8, 1, "(bytes,)", stream=stream, written=True
-    )
-    if room.shape[0] < needed:
-        raise ValueError(
-            f"[anomaly_map] expected a workspace of at least {needed} bytes, got {room.shape[0]}. "
-            f"Make it with anomaly_map_workspace({N}, size={sides})."
-        )
+    maker = f"anomaly_map_workspace({N}, size={sides})"
+    room = workspace_view("anomaly_map", workspace, needed, maker, stream=stream)
     given = (None, None) if out is None else out
     maps, map_address = output("anomaly_map", "out[0]", given[0], (N, H, W), stream=stream)
     maxima, maximum_address = output("anomaly_map", "out[1]", given[1], (N,), stream=stream)

@@ -19,6 +19,8 @@ a cudaStream_t as an integer, 0 the default stream.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,7 +102,8 @@ class DeviceArray:
 class DeviceView:
     """Where an array lies on the device; keeps its owner alive.
 
-    ``on_host`` is true where it was a NumPy array and has been copied.
+    ``on_host`` is true where it was a NumPy array and has been copied; ``strides``, in bytes, are
+    None where it is C-contiguous.
     """
 
     pointer: int
@@ -109,6 +112,7 @@ class DeviceView:
     read_only: bool
     on_host: bool = False
     owner: Any = field(default=None, repr=False)
+    strides: tuple[int, ...] | None = None
 
 
 def as_device(
@@ -116,11 +120,12 @@ def as_device(
     name: str,
     value: Any,
     dtype: DTypeLike,
-    ndim: int,
+    ndim: int | tuple[int, ...],
     shape: str,
     *,
     stream: int = 0,
     written: bool = False,
+    strided: bool = False,
 ) -> DeviceView:
     """View an argument on the current device, copying it there if it is a NumPy array.
 
@@ -128,22 +133,25 @@ def as_device(
         op: name of the operation, for errors.
         name: of the argument.
         value: NumPy array, DeviceArray, or an object with ``__cuda_array_interface__`` or
-            ``__dlpack__``, C-contiguous on the device.
+            ``__dlpack__``, C-contiguous on the device. One that has both is read by DLPack unless
+            its interface says which stream it was written on: torch's does not.
         dtype: what it has to hold.
-        ndim: its dimensions.
+        ndim: its dimensions, or those that it may have.
         shape: in words, as "(Q, D)".
-        stream: that will read it; it waits for the stream that the array names as its own.
+        stream: that will read it; it waits for the stream that the array names as its own, or that
+            its library works on.
         written: whether the kernel writes to it.
+        strided: whether any strides are welcome.
 
     Raises:
-        TypeError: if it is no array or of another type.
+        TypeError: if it is no array, of another type, or its library does not share it.
         ValueError: if its shape, layout or device does not fit.
     """
-    view = _view(op, name, value, stream)
+    view = _view(op, name, value, stream, strided)
     expected = np.dtype(dtype)
     if view.dtype != expected:
         raise TypeError(f"[{op}] expected {name} as a {expected} array, got {view.dtype}.")
-    if len(view.shape) != ndim:
+    if len(view.shape) not in (ndim if isinstance(ndim, tuple) else (ndim,)):
         raise ValueError(f"[{op}] expected {name} of shape {shape}, got {view.shape}.")
     if written and (view.read_only or view.on_host):
         kind = "one in host memory" if view.on_host else "a read-only one"
@@ -155,10 +163,7 @@ def as_device(
         here, there = module().current_device(), module().device_of(view.pointer)
         if here != there:
             where = "in host memory" if there < 0 else f"on device {there}"
-            raise ValueError(
-                f"[{op}] {name} lies {where}, but device {here} is the current one. Move it, or "
-                "make its device the current one."
-            )
+            raise _elsewhere(op, name, where, here)
     return view
 
 
@@ -167,57 +172,95 @@ def result(out: DeviceArray, like: Any, *, stream: int = 0) -> Any:
     return out.numpy(stream=stream) if isinstance(like, np.ndarray) else out
 
 
-def _view(op: str, name: str, value: Any, stream: int) -> DeviceView:
+def _view(op: str, name: str, value: Any, stream: int, strided: bool) -> DeviceView:
     if isinstance(value, np.ndarray):
         return DeviceView(0, value.shape, value.dtype, not value.flags.writeable, True, value)
-    if hasattr(value, "__cuda_array_interface__"):
-        return _interface_view(op, name, value, stream)
-    if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
-        return _dlpack_view(op, name, value, stream)
-    raise TypeError(
-        f"[{op}] expected {name} as a NumPy array or an array on the device "
-        f"(__cuda_array_interface__ or DLPack), got {type(value).__name__}."
-    )
+    with _sharing(op, name):
+        interface = getattr(value, "__cuda_array_interface__", None)
+        has_dlpack = hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__")
+    # An interface before version 3 cannot tell a stream, and one may leave it out.
+    tells_stream = interface is not None and "stream" in interface and interface["version"] >= 3
+    if interface is not None and (tells_stream or not has_dlpack):
+        view = _interface_view(op, name, value, interface, stream)
+    elif has_dlpack:
+        view = _dlpack_view(op, name, value, stream)
+    else:
+        raise TypeError(
+            f"[{op}] expected {name} as a NumPy array or an array on the device "
+            f"(__cuda_array_interface__ or DLPack), got {type(value).__name__}."
+        )
+    if view.strides is not None and not strided:
+        raise ValueError(
+            f"[{op}] expected {name} C-contiguous. Call .contiguous() (torch) or "
+            "cupy.ascontiguousarray on it."
+        )
+    return view
 
 
-def _interface_view(op: str, name: str, value: Any, stream: int) -> DeviceView:
-    interface = value.__cuda_array_interface__
+@contextmanager
+def _sharing(op: str, name: str) -> Iterator[None]:
+    """Say it in our words where a library refuses to share an array."""
+    try:
+        yield
+    except (BufferError, RuntimeError) as error:
+        raise TypeError(
+            f"[{op}] {name} cannot be read in place: {error} Call .detach() on a tensor that "
+            "requires a gradient, .resolve_conj() on a lazy conjugate, .to_dense() on a sparse one."
+        ) from error
+
+
+def _interface_view(
+    op: str, name: str, value: Any, interface: dict[str, Any], stream: int
+) -> DeviceView:
     shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
     strides = interface.get("strides")
-    if strides is not None and 0 not in shape:
-        steps = [dtype.itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-        if any(n != 1 and s != t for n, s, t in zip(shape, strides, steps, strict=True)):
-            raise _not_contiguous(op, name)
     if interface.get("mask") is not None:
         raise ValueError(f"[{op}] expected {name} without a mask. Fill the masked values first.")
     producer = interface.get("stream")
     if producer is not None and producer != stream and {producer, stream} != {0, 1}:
         module().wait_for(stream, producer)
     pointer, read_only = interface["data"]
-    return DeviceView(int(pointer or 0), shape, dtype, bool(read_only), owner=value)
+    strides = _steps(shape, dtype, None if strides is None else tuple(strides))
+    return DeviceView(
+        int(pointer or 0), shape, dtype, bool(read_only), owner=value, strides=strides
+    )
 
 
 def _dlpack_view(op: str, name: str, value: Any, stream: int) -> DeviceView:
-    kind, _ = value.__dlpack_device__()
+    kind, there = value.__dlpack_device__()
     if kind not in _CUDA_MEMORY:
         raise ValueError(
             f"[{op}] expected {name} in CUDA memory, got DLPack device type {int(kind)}. Move it "
             "to the device, or pass a NumPy array."
         )
-    # In DLPack the legacy default stream is 1.
-    capsule = value.__dlpack__(stream=stream or 1)
-    pointer, shape, dtype, contiguous, read_only, _, _, owner = module().dlpack_view(capsule)
-    if not contiguous:
-        raise _not_contiguous(op, name)
+    here = module().current_device()
+    if here != there:
+        raise _elsewhere(op, name, f"on device {there}", here)
+    with _sharing(op, name):
+        # In DLPack the legacy default stream is 1.
+        capsule = value.__dlpack__(stream=stream or 1)
+    pointer, shape, dtype, strides, read_only, _, _, owner = module().dlpack_view(capsule)
     try:
         known = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"[{op}] expected {name} of a NumPy type, got {dtype}.") from None
-    return DeviceView(pointer, tuple(shape), known, read_only, owner=owner)
+    strides = _steps(shape, known, strides)
+    return DeviceView(pointer, tuple(shape), known, read_only, owner=owner, strides=strides)
 
 
-def _not_contiguous(op: str, name: str) -> ValueError:
+def _steps(
+    shape: tuple[int, ...], dtype: np.dtype[Any], strides: tuple[int, ...] | None
+) -> tuple[int, ...] | None:
+    """The strides in bytes, None for those of a C-contiguous array."""
+    if strides is None or 0 in shape:
+        return None
+    steps = [dtype.itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    differ = any(n != 1 and s != t for n, s, t in zip(shape, strides, steps, strict=True))
+    return strides if differ else None
+
+
+def _elsewhere(op: str, name: str, where: str, here: int) -> ValueError:
     return ValueError(
-        f"[{op}] expected {name} C-contiguous. Call .contiguous() (torch) or "
-        "cupy.ascontiguousarray on it."
+        f"[{op}] {name} lies {where}, but device {here} is the current one. Move it, or make its "
+        "device the current one."
     )

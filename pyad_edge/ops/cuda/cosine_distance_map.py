@@ -12,7 +12,7 @@ from pyad_edge.ops.cosine_distance_map import _factors, _levels
 from pyad_edge.ops.cosine_distance_map import cosine_distance_map as on_cpu
 from pyad_edge.ops.cuda.arrays import DeviceArray, DeviceView, as_device, result
 from pyad_edge.ops.cuda.device import device_errors, require_device
-from pyad_edge.ops.cuda.memory import output, tables_of
+from pyad_edge.ops.cuda.memory import output, tables_of, workspace_view
 
 __all__ = ["cosine_distance_map", "cosine_distance_map_workspace"]
 
@@ -97,13 +97,8 @@ def cosine_distance_map(
     needed = int(
         module.cosine_distance_map_workspace(N, sum(int(np.prod(grid)) for grid in grids), H)
     )
-    scratch = DeviceArray((needed,), np.uint8) if workspace is None else workspace
-    room = as_device(OP, "workspace", scratch, np.uint8, 1, "(bytes,)", stream=stream, written=True)
-    if room.shape[0] < needed:
-        raise ValueError(
-            f"[{OP}] expected a workspace of at least {needed} bytes, got {room.shape[0]}. Make it "
-            f"with cosine_distance_map_workspace({N}, {grids}, size={(H, W)})."
-        )
+    maker = f"cosine_distance_map_workspace({N}, {grids}, size={(H, W)})"
+    room = workspace_view(OP, workspace, needed, maker, stream=stream)
     given = (None, None, None) if out is None else out
     shapes = ((N, H, W), (N,), (N,))
     written = [

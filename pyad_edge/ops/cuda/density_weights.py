@@ -9,7 +9,7 @@ import numpy as np
 from pyad_edge.ops._native import native
 from pyad_edge.ops.cuda.arrays import DeviceArray, DeviceView, as_device, result
 from pyad_edge.ops.cuda.device import device_errors, require_device
-from pyad_edge.ops.cuda.memory import output
+from pyad_edge.ops.cuda.memory import output, workspace_view
 from pyad_edge.ops.density_weights import check_shapes, checked_beta
 
 __all__ = ["density_weights", "density_weights_workspace", "workspace_bytes"]
@@ -74,22 +74,8 @@ def density_weights(
     check_shapes(rows.shape, columns.shape)
     (q, D), Q = rows.shape, columns.shape[0]
     needed = int(module.density_weights_workspace(q, Q, D))
-    scratch = DeviceArray((needed,), np.uint8) if workspace is None else workspace
-    room = as_device(
-        "density_weights",
-        "workspace",
-        scratch,
-        np.uint8,
-        1,
-        "(bytes,)",
-        stream=stream,
-        written=True,
-    )
-    if room.shape[0] < needed or room.pointer % 16:
-        raise ValueError(
-            f"[density_weights] expected a workspace of at least {needed} bytes, 16-byte aligned, "
-            f"got {room.shape[0]}. Make it with density_weights_workspace({q}, {Q}, {D})."
-        )
+    maker = f"density_weights_workspace({q}, {Q}, {D})"
+    room = workspace_view("density_weights", workspace, needed, maker, stream=stream)
     weights, address = output("density_weights", "out", out, (q,), stream=stream)
     with device_errors(
         f"the weights of {rows.shape} features",

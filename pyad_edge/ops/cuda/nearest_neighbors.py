@@ -10,6 +10,7 @@ from pyad_edge.ops._checks import whole_number
 from pyad_edge.ops._native import native
 from pyad_edge.ops.cuda.arrays import DeviceArray, as_device, result
 from pyad_edge.ops.cuda.device import device_errors, require_device
+from pyad_edge.ops.cuda.memory import workspace_view
 
 __all__ = ["FORMS", "MAX_NEIGHBORS", "MemoryBank", "nearest_neighbors"]
 
@@ -106,7 +107,8 @@ class MemoryBank:
         Raises:
             BackendError: if the device fails.
             TypeError: if an array is of the wrong type or ``k`` no whole number.
-            ValueError: if a shape, ``k``, ``form`` or a value on the host does not fit.
+            ValueError: if a shape, ``k``, ``form`` or a value on the host does not fit, or the bank
+                lies on another device than the current one.
         """
         k = self._checked_k(k)
         view = as_device(OP, "queries", queries, np.float32, 2, "(Q, D)", stream=stream)
@@ -120,15 +122,8 @@ class MemoryBank:
         Q = view.shape[0]
         chosen = self._form(form, Q)
         needed = int(self._native.workspace_size(Q, k, chosen)) if Q else 0
-        scratch = DeviceArray((needed,), np.uint8) if workspace is None else workspace
-        room = as_device(
-            OP, "workspace", scratch, np.uint8, 1, "(bytes,)", stream=stream, written=True
-        )
-        if room.shape[0] < needed:
-            raise ValueError(
-                f"[{OP}] expected a workspace of at least {needed} bytes, got {room.shape[0]}. "
-                f"Make it with MemoryBank.workspace({Q}, k={k})."
-            )
+        maker = f"MemoryBank.workspace({Q}, k={k})"
+        room = workspace_view(OP, workspace, needed, maker, stream=stream)
         made = out or (DeviceArray((Q, k), np.float32), DeviceArray((Q, k), np.int64))
         types = (("distances", np.float32), ("indices", np.int64))
         views = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -38,8 +37,8 @@ def preprocess(
 
     Args:
         image: uint8, (H, W) or (H, W, 1) mono, (H, W, 3), or a batch (N, H, W, 1 or 3), on the host
-            or on the device. On the device any strides where the array tells them through
-            ``__cuda_array_interface__`` (crops, channels-first storage, reversed channels).
+            or on the device. On the device any strides (crops, channels-first storage, reversed
+            channels).
         resize: (h, w), or the length of the shorter side, each at most 16384 pixels.
         mean: of R, G, B, in units of [0, 1].
         std: of R, G, B, in units of [0, 1].
@@ -104,24 +103,17 @@ class _Frames:
 
     view: DeviceView
     shape: tuple[int, int, int, int]
-    strides: tuple[int, int, int, int]
+    strides: tuple[int, ...]
 
 
 def _pictures(image: Any, stream: int) -> _Frames:
     if isinstance(image, np.ndarray):
         image = np.ascontiguousarray(_frames(image))
-    interface = getattr(image, "__cuda_array_interface__", None)
-    strides = None
-    if interface is not None:
-        # as_device() checks everything but the strides, which are welcome here.
-        strides = interface.get("strides")
-        image = SimpleNamespace(__cuda_array_interface__={**interface, "strides": None}, of=image)
-        ndim = len(interface["shape"])
-    else:
-        ndim = len(getattr(image, "shape", ()))
     words = "(H, W), (H, W, 1 or 3) or (N, H, W, 1 or 3)"
-    view = as_device("preprocess", "image", image, np.uint8, ndim, words, stream=stream)
-    shape = view.shape
+    view = as_device(
+        "preprocess", "image", image, np.uint8, (2, 3, 4), words, stream=stream, strided=True
+    )
+    shape, strides, ndim = view.shape, view.strides, len(view.shape)
     if strides is None:
         strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(ndim))
     if ndim == 2:

@@ -28,7 +28,7 @@ struct DeviceMapLevel {
 // Bytes of the workspace for N pictures, `locations` a picture summed over the pairs, H rows a map.
 size_t cosine_distance_map_workspace(int64_t N, int64_t locations, int64_t H);
 
-// The features that `pairs` point to, workspace (aligned to 4 bytes), maps (N, H, W), maxima (N)
+// The features that `pairs` point to, workspace (16-byte aligned), maps (N, H, W), maxima (N)
 // and means (N) lie in device memory. stream: a cudaStream_t.
 // Throws std::invalid_argument above the limits, std::runtime_error if the launch fails.
 void cosine_distance_map(const std::vector<FeaturePair>& pairs,

@@ -46,7 +46,7 @@ class MemoryBank {
     SearchForm choose(int64_t Q) const;
     // Device bytes that search needs; the same call may serve fewer queries as well.
     size_t workspace_size(int64_t Q, int64_t k, SearchForm form) const;
-    // All pointers are device memory. Enqueued on the stream.
+    // All pointers are device memory, the workspace 16-byte aligned. Enqueued on the stream.
     void search(const float* queries, int64_t Q, int64_t k, SearchForm form, void* workspace,
                 float* distances, int64_t* indices, void* stream) const;
 

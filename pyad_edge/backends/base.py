@@ -8,9 +8,38 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Backend", "Float32"]
+__all__ = ["Backend", "Float32", "Session"]
 
 Float32 = NDArray[np.float32]
+
+
+class Session(Protocol):
+    """One thread's binding to a loaded network: memory planned once, nothing allocated per run.
+
+    Not thread-safe: a session serves one call at a time. Sessions of one backend run side by side.
+    """
+
+    @property
+    def input(self) -> Float32:
+        """(N, 3, H, W) float32, C-contiguous: write the batch here, then call `run`."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[Float32, ...]:
+        """One (N, C, h, w) float32, C-contiguous, per output name; valid until the next `run`.
+
+        The arrays are the same objects for the session's whole life.
+        """
+        ...
+
+    def run(self) -> None:
+        """Runs the network from `input` into `outputs`.
+
+        Raises:
+            BackendError: if the network fails; `outputs` then hold nothing of use.
+            ResourceError: if there is not enough memory.
+        """
+        ...
 
 
 @runtime_checkable
@@ -29,7 +58,7 @@ class Backend(Protocol):
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """What runs where: at least `name`, `version`, `provider` and `threads`."""
+        """What runs where: at least `name`, `version`, `provider`, `precision` and `threads`."""
         ...
 
     def run(self, batch: Float32) -> list[Float32]:
@@ -43,5 +72,17 @@ class Backend(Protocol):
 
         Raises:
             BackendError: if the batch does not fit the network or the network fails.
+        """
+        ...
+
+    def session(self, batch: int) -> Session:
+        """Plans a binding for batches of `batch` pictures of the size the backend was opened with.
+
+        Args:
+            batch: N, at least 1.
+
+        Raises:
+            BackendError: if the network does not take such a batch.
+            ResourceError: if there is not enough memory for it.
         """
         ...

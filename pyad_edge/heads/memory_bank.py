@@ -87,12 +87,45 @@ class MemoryBankHead:
         """The (M, D) float32 rows."""
         return self._rows
 
-    def score(self, features: Sequence[Array]) -> PatchScores:
-        """Score backbone levels, each (N, C, h, w) float32.
+    def empty(self, N: int, h: int, w: int) -> PatchScores:
+        """Arrays for the scores of N pictures of h x w patches, to be handed to :meth:`score`."""
+        distances = np.empty((N, h, w), np.float32)
+        squared = self.settings.scoring == "maximum"
+        return PatchScores(
+            image=np.empty(N, np.float32),
+            patch=np.empty((N, h, w), np.float32) if squared else distances,
+            rows=np.empty((N, h, w), np.int64),
+            distances=distances,
+        )
+
+    def score(self, features: Sequence[Array], *, out: PatchScores | None = None) -> PatchScores:
+        """Score backbone levels, each (N, C, h, w) float32; (h, w) of the first is the grid.
+
+        Args:
+            features: the levels, the finest first.
+            out: arrays of :meth:`empty` to write into.
+
+        Returns:
+            ``out``, or new arrays.
 
         Raises:
-            ValueError: if a feature or distance is not finite or a shape does not fit.
+            ValueError: if a feature or distance is not finite or a shape does not fit; ``out`` then
+                holds nothing of use.
         """
+        scores = self._score(features)
+        if out is None:
+            return scores
+        for name in ("image", "patch", "rows", "distances"):
+            target, found = getattr(out, name), getattr(scores, name)
+            if target.shape != found.shape:
+                raise ValueError(
+                    f"[memory_bank] expected out.{name} of shape {found.shape}, got "
+                    f"{target.shape}. Make it with head.empty."
+                )
+            np.copyto(target, found)
+        return out
+
+    def _score(self, features: Sequence[Array]) -> PatchScores:
         patches = embed(features, self.settings)  # (N, h, w, D)
         N, h, w, D = patches.shape
         squared, rows = self._bank.search(patches.reshape(-1, D))

@@ -19,7 +19,7 @@ from pyad_edge.errors import (
     SettingError,
 )
 from pyad_edge.images import read_image
-from pyad_edge.result import Nearest, Region, Result
+from pyad_edge.result import Decision, Nearest, Region, Result, Verdict
 from pyad_edge.runtime import Runtime
 
 __version__ = version("pyad_edge")
@@ -27,6 +27,7 @@ __version__ = version("pyad_edge")
 __all__ = [
     "BackendError",
     "DataError",
+    "Decision",
     "Engine",
     "EngineError",
     "Nearest",
@@ -36,6 +37,7 @@ __all__ = [
     "Result",
     "Runtime",
     "SettingError",
+    "Verdict",
     "__version__",
     "read_engine",
     "read_image",

@@ -4,12 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Nearest", "Region", "Result"]
+__all__ = ["Decision", "Nearest", "Region", "Result", "Verdict"]
+
+
+class Verdict(str, Enum):
+    """What becomes of a part; equal to its own name as a string.
+
+    ``OK``: at or below every threshold. ``REVIEW``: between the two thresholds, for a person to
+    look at. ``NG``: above the threshold. ``FAULT``: the frame could not be judged.
+    """
+
+    OK = "OK"
+    REVIEW = "REVIEW"
+    NG = "NG"
+    FAULT = "FAULT"
+
+    def __str__(self) -> str:
+        """The bare name, in every Python version."""
+        return self.value
+
+    @classmethod
+    def of(cls, score: float, threshold: float, review_threshold: float | None) -> Verdict:
+        """The verdict of a score: ``NG`` above ``threshold``, ``REVIEW`` above the lower one.
+
+        A score that is not a number is a ``FAULT``: it was not measured.
+        """
+        if score > threshold:
+            return cls.NG
+        if review_threshold is not None and score > review_threshold:
+            return cls.REVIEW
+        return cls.OK if score <= threshold else cls.FAULT
 
 
 @dataclass(frozen=True)
@@ -50,9 +80,10 @@ class Nearest:
 class Result:
     """The verdict on one frame.
 
-    The verdict compares ``score`` with ``threshold``; ``mask`` and ``regions`` compare the smoothed
-    map with ``map_threshold``. These are two measurements: a frame that passes may have regions,
-    and an anomalous one may have none. The verdict alone decides; regions say where to look.
+    The verdict compares ``score`` with ``threshold`` and, where one is set, ``review_threshold``;
+    ``mask`` and ``regions`` compare the smoothed map with ``map_threshold``. These are two
+    measurements: a frame that passes may have regions, and an anomalous one may have none. The
+    verdict alone decides; regions say where to look.
 
     Attributes:
         score: of the frame; larger is more anomalous. Its meaning stands in ``Runtime.info``.
@@ -70,6 +101,7 @@ class Result:
         nearest: the normal patch nearest to it.
         map_box: (x, y, width, height) in pixels of the frame, the part that the map covers.
         timings: milliseconds by stage: preprocess, backbone, head, map, decision, total.
+        review_threshold: scores above it, up to ``threshold``, are for review; None: no such band.
     """
 
     score: float
@@ -84,18 +116,72 @@ class Result:
     nearest: Nearest
     map_box: tuple[float, float, float, float]
     timings: Mapping[str, float]
+    review_threshold: float | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """``OK``, ``REVIEW`` or ``NG``."""
+        return Verdict.of(self.score, self.threshold, self.review_threshold)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything except the arrays, as plain data for JSON."""
         return {
-            "verdict": "NG" if self.is_anomalous else "OK",
+            "verdict": self.verdict.value,
             "score": self.score,
             "threshold": self.threshold,
+            "review_threshold": self.review_threshold,
             "map_threshold": self.map_threshold,
             "p_value": self.p_value,
             "is_anomalous": self.is_anomalous,
             "peak": list(self.peak),
             "regions": [vars(region).copy() for region in self.regions],
             "nearest": vars(self.nearest).copy(),
+            "timings_ms": {stage: round(ms, 3) for stage, ms in self.timings.items()},
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """The verdict of ``Runtime.decide``: that of the full search, with only the work it takes.
+
+    Attributes:
+        verdict: ``OK``, ``REVIEW`` or ``NG``.
+        settled: ``early`` where a bound settled the frame before any exact search of its patches
+            was needed to the end; ``search`` where the exact score was computed.
+        patches_searched: patches whose nearest bank row was searched exactly.
+        patches: of the frame.
+        score: the exact score; None where it was neither needed nor asked for.
+        threshold: in force for this frame.
+        review_threshold: the lower one; None: no such band.
+        anomaly_map: (H, W) float32, where it was asked for.
+        timings: milliseconds by stage.
+    """
+
+    verdict: Verdict
+    settled: Literal["early", "search"]
+    patches_searched: int
+    patches: int
+    score: float | None
+    threshold: float
+    review_threshold: float | None
+    anomaly_map: NDArray[np.float32] | None
+    timings: Mapping[str, float]
+
+    @property
+    def is_anomalous(self) -> bool:
+        """Whether the verdict is ``NG``."""
+        return self.verdict is Verdict.NG
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything except the map, as plain data for JSON."""
+        return {
+            "verdict": self.verdict.value,
+            "settled": self.settled,
+            "patches_searched": self.patches_searched,
+            "patches": self.patches,
+            "score": self.score,
+            "threshold": self.threshold,
+            "review_threshold": self.review_threshold,
+            "is_anomalous": self.is_anomalous,
             "timings_ms": {stage: round(ms, 3) for stage, ms in self.timings.items()},
         }

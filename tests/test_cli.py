@@ -23,6 +23,7 @@ RECORD = {
     "verdict",
     "score",
     "threshold",
+    "review_threshold",
     "map_threshold",
     "p_value",
     "is_anomalous",

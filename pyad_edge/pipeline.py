@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.backends import Backend
+from pyad_edge.buffers import ArrayPool
 from pyad_edge.engine_manifest import Preprocessing
 from pyad_edge.errors import BackendError
 from pyad_edge.heads.memory_bank import MemoryBankHead, PatchScores
-from pyad_edge.ops import anomaly_map
-from pyad_edge.preprocessing import check_frame, input_size, to_batch
+from pyad_edge.ops import MapPlan
+from pyad_edge.preprocessing import check_frame, input_size, write_batch
+from pyad_edge.workspace import Workspace, WorkspacePool
 
 __all__ = ["Pipeline", "Scores"]
 
@@ -24,7 +26,7 @@ Frame = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Scores:
-    """Raw scores of N frames, before any threshold.
+    """Raw scores of N frames, before any threshold. The arrays belong to whoever holds them.
 
     Attributes:
         patches: image, patch scores and nearest rows.
@@ -40,7 +42,11 @@ class Scores:
 
 
 class Pipeline:
-    """Scores frames. Thread-safe; keeps no state between calls.
+    """Scores frames. Thread-safe; after the first frames it allocates no memory for data.
+
+    A call borrows a workspace (the network's bound memory and scratch) and takes its results'
+    arrays from a pool, see :mod:`pyad_edge.buffers`. Both grow only where more calls run at once,
+    or more results are held, than ever before.
 
     Args:
         preprocessing: how frames become the network's input.
@@ -62,6 +68,9 @@ class Pipeline:
         self.head = head
         self.sigma = sigma
         self.input_size = input_size(preprocessing)
+        self.buffers = ArrayPool()
+        self._workspaces = WorkspacePool(backend, self.input_size)
+        self._map = MapPlan(self.input_size, sigma=sigma)
 
     def score(
         self, frames: Sequence[Frame], *, color_order: Literal["rgb", "bgr"] | None = None
@@ -78,21 +87,25 @@ class Pipeline:
         """
         for frame in frames:
             check_frame(frame)
-        start = time.perf_counter()
-        batch = to_batch(frames, self.preprocessing, color_order=color_order)
-        preprocessed = time.perf_counter()
-        features = self.backend.run(batch)
-        ran = time.perf_counter()
-        try:
-            patches = self.head.score(features)
-        except ValueError as error:
-            raise BackendError(
-                f"[infer] the network's output cannot be scored: {error} The frame counts as a "
-                "fault."
-            ) from error
-        scored = time.perf_counter()
-        maps, maxima = anomaly_map(patches.patch, size=self.input_size, sigma=self.sigma)
-        end = time.perf_counter()
+        with self._workspaces.borrow(len(frames)) as workspace:
+            start = time.perf_counter()
+            write_batch(
+                frames, self.preprocessing, out=workspace.session.input, color_order=color_order
+            )
+            preprocessed = time.perf_counter()
+            workspace.session.run()
+            ran = time.perf_counter()
+            patches, maps, maxima = self._result_arrays(workspace)
+            try:
+                self.head.score(workspace.session.outputs, out=patches)
+            except ValueError as error:
+                raise BackendError(
+                    f"[infer] the network's output cannot be scored: {error} The frame counts as "
+                    "a fault."
+                ) from error
+            scored = time.perf_counter()
+            self._map.write(patches.patch, wide=workspace.wide, maps=maps, maxima=maxima)
+            end = time.perf_counter()
         timings = {
             "preprocess": (preprocessed - start) * 1e3,
             "backbone": (ran - preprocessed) * 1e3,
@@ -100,3 +113,19 @@ class Pipeline:
             "map": (end - scored) * 1e3,
         }
         return Scores(patches, maps, maxima, timings)
+
+    def _result_arrays(
+        self, workspace: Workspace
+    ) -> tuple[PatchScores, NDArray[np.float32], NDArray[np.float32]]:
+        N = len(workspace.session.input)
+        grid = (N, *workspace.grid)
+        squared = self.head.settings.scoring == "maximum"
+        image, patch, rows, distances, maps, maxima = self.buffers.take(
+            ((N,), np.float32),
+            (grid if squared else (0,), np.float32),
+            (grid, np.int64),
+            (grid, np.float32),
+            ((N, *self.input_size), np.float32),
+            ((N,), np.float32),
+        )
+        return PatchScores(image, patch if squared else distances, rows, distances), maps, maxima

@@ -12,7 +12,15 @@ from pyad_edge.engine_manifest import Preprocessing
 from pyad_edge.errors import DataError, SettingError
 from pyad_edge.ops import preprocess
 
-__all__ = ["MAX_SIDE", "MIN_SIDE", "check_frame", "input_size", "map_box", "to_batch"]
+__all__ = [
+    "MAX_SIDE",
+    "MIN_SIDE",
+    "check_frame",
+    "input_size",
+    "map_box",
+    "to_batch",
+    "write_batch",
+]
 
 Frame = NDArray[np.uint8]
 
@@ -78,6 +86,18 @@ def to_batch(
     the settings.
     """
     batch = np.empty((len(frames), 3, *input_size(settings)), np.float32)
+    write_batch(frames, settings, out=batch, color_order=color_order)
+    return batch
+
+
+def write_batch(
+    frames: Sequence[Frame],
+    settings: Preprocessing,
+    *,
+    out: NDArray[np.float32],
+    color_order: Literal["rgb", "bgr"] | None = None,
+) -> None:
+    """As :func:`to_batch`, into ``out``: (N, 3, H', W') float32, C-contiguous."""
     for n, frame in enumerate(frames):
         preprocess(
             frame,
@@ -86,9 +106,8 @@ def to_batch(
             mean=settings.mean,
             std=settings.std,
             color_order=color_order or settings.color_order,
-            out=batch[n : n + 1],
+            out=out[n : n + 1],
         )
-    return batch
 
 
 def map_box(

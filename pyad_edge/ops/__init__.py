@@ -1,6 +1,6 @@
 """The kernels: exact, threaded, the same bits on every instruction set. NumPy arrays in and out."""
 
-from pyad_edge.ops.anomaly_map import anomaly_map
+from pyad_edge.ops.anomaly_map import MapPlan, anomaly_map
 from pyad_edge.ops.correlation_divergence import correlation_divergence
 from pyad_edge.ops.cosine_distance_map import cosine_distance_map
 from pyad_edge.ops.density_weights import density_weights
@@ -24,6 +24,7 @@ from pyad_edge.ops.threads import (
 
 __all__ = [
     "AggregationPlan",
+    "MapPlan",
     "MemoryBank",
     "anomaly_map",
     "available_cpu_levels",

@@ -14,14 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.engine_format import decode_names
+from pyad_edge.engine_input import check_golden, check_input, check_input_contents, input_tensors
 from pyad_edge.engine_manifest import Manifest
 from pyad_edge.heads.ivfpq_layout import IvfPqLayout, check_index
 
 __all__ = ["METHODS", "MethodChecks", "check_patchcore", "check_patchcore_contents"]
-
-# Every open runs the golden frames: more or larger ones would only delay it.
-MAX_GOLDEN_FRAMES = 16
-MIN_GOLDEN_SIDE, MAX_GOLDEN_SIDE = 8, 1024
 
 # name -> (dtype, shape); a letter that appears twice must mean the same number.
 _PATCHCORE_TENSORS: dict[str, tuple[str, tuple[str | int, ...]]] = {
@@ -30,7 +27,6 @@ _PATCHCORE_TENSORS: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "bank/sources": ("int32", ("M", 3)),
     "calibration/map_maxima": ("float32", ("n",)),
     "calibration/scores": ("float32", ("n",)),
-    "golden/frames": ("uint8", ("G", "H", "W", 3)),
     "golden/scores": ("float32", ("G",)),
     "network/onnx": ("uint8", ("bytes of model",)),
 }
@@ -38,7 +34,7 @@ _PATCHCORE_TENSORS: dict[str, tuple[str, tuple[str | int, ...]]] = {
 
 def check_patchcore(manifest: Manifest) -> str | None:
     """Tensors, shapes and settings of a PatchCore engine that must agree with each other."""
-    expected = dict(_PATCHCORE_TENSORS)
+    expected = _PATCHCORE_TENSORS | input_tensors(manifest)
     if manifest.index is not None:
         expected["index/faiss"] = ("uint8", ("bytes of index",))
     sizes, wrong = _match_tensors(manifest, expected)
@@ -47,7 +43,8 @@ def check_patchcore(manifest: Manifest) -> str | None:
         or _check_sizes(manifest)
         or _check_head(manifest, sizes)
         or _check_index(manifest, sizes)
-        or _check_golden(sizes)
+        or check_input(manifest, sizes)
+        or check_golden(manifest, sizes)
     )
 
 
@@ -66,6 +63,8 @@ def check_patchcore_contents(manifest: Manifest, tensors: Mapping[str, NDArray[A
     for name in ("calibration/scores", "calibration/map_maxima"):
         if (np.diff(tensors[name]) < 0).any():
             return f"the tensor '{name}' is not sorted"
+    if wrong := check_input_contents(manifest, tensors):
+        return wrong
     if manifest.index is None:
         return None
     return check_index(tensors["index/faiss"], _layout(manifest, tensors["bank/features"].shape))
@@ -181,15 +180,3 @@ def _layout(manifest: Manifest, bank: tuple[int, ...]) -> IvfPqLayout:
     if index is None:
         raise ValueError("[engine] this engine has no index.")
     return IvfPqLayout(M=bank[0], D=bank[1], nlist=index.nlist, m=index.m, nbits=index.nbits)
-
-
-def _check_golden(sizes: Mapping[str, int]) -> str | None:
-    G, H, W = sizes["G"], sizes["H"], sizes["W"]
-    if G > MAX_GOLDEN_FRAMES:
-        return f"it holds {G:,} golden frames; at most {MAX_GOLDEN_FRAMES} are allowed"
-    if min(H, W) < MIN_GOLDEN_SIDE or max(H, W) > MAX_GOLDEN_SIDE:
-        return (
-            f"its golden frames have {W:,} x {H:,} pixels; {MIN_GOLDEN_SIDE} to {MAX_GOLDEN_SIDE} "
-            "a side are allowed"
-        )
-    return None

@@ -47,6 +47,7 @@ METADATA_SHA256_KEY = "pyad_edge_sha256"
 # NumPy's names, which the manifest uses, and safetensors' names.
 DTYPES = {
     "uint8": "U8",
+    "uint16": "U16",
     "int32": "I32",
     "int64": "I64",
     "float32": "F32",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -16,6 +17,8 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+
+from pyad_edge.pixel_formats import PIXEL_FORMATS
 
 __all__ = [
     "FORMAT_NAME",
@@ -26,6 +29,7 @@ __all__ = [
     "CreatedWith",
     "Golden",
     "IndexErrors",
+    "InputSpec",
     "IvfPqIndex",
     "IvfPqSettings",
     "Manifest",
@@ -35,12 +39,13 @@ __all__ = [
     "Preprocessing",
     "TensorEntry",
     "ThresholdPolicy",
+    "Tiling",
     "Training",
     "format_version",
 ]
 
 FORMAT_NAME = "pyad_edge engine"
-FORMAT_VERSION = 2  # the newest that is read; a file has the oldest that can hold it
+FORMAT_VERSION = 3  # the newest that is read; a file has the oldest that can hold it
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=2000)]
@@ -85,6 +90,32 @@ class Preprocessing(_Model):
     mean: tuple[float, float, float]  # RGB, on the 0..1 scale
     std: tuple[Positive, Positive, Positive]
     color_order: Literal["rgb", "bgr"]  # of the frames that come in
+
+
+def _known_format(name: str) -> str:
+    if name not in PIXEL_FORMATS:
+        raise ValueError(f"unknown pixel format '{name}'")
+    return name
+
+
+class Tiling(_Model):
+    """How large frames are cut: all in pixels of the frame, (height, width)."""
+
+    size: Size
+    overlap: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]  # at least
+    align: Size  # tiles begin at multiples of it: whole cells of every level of the network
+
+
+class InputSpec(_Model):
+    """What frames a camera gives, and how frames of other sizes than the network's are fitted."""
+
+    pixel_format: Annotated[str, AfterValidator(_known_format)]  # by PFNC
+    window: tuple[float, float] | None  # (black, white) of more than 8 bits; None for 8
+    size_policy: Literal["error", "resize", "letterbox", "tile"]
+    frame_size: Size | None  # of the training pictures, where they had one; needed by "error"
+    padding: Annotated[int, Field(ge=0, le=255)] | None  # grey level around a letterboxed frame
+    tiling: Tiling | None  # of "tile"
+    mask: bool  # whether the file has a region of interest, input/mask
 
 
 class Network(_Model):
@@ -186,7 +217,7 @@ class Golden(_Model):
 class TensorEntry(_Model):
     """One tensor of the file."""
 
-    dtype: Literal["uint8", "int32", "int64", "float32", "float64"]
+    dtype: Literal["uint8", "uint16", "int32", "int64", "float32", "float64"]
     shape: Annotated[tuple[Count, ...], Field(min_length=1, max_length=8)]
     sha256: Sha256  # of its bytes: little-endian, row-major
 
@@ -206,17 +237,21 @@ class ManifestDraft(_Model):
     training: Training
     golden: Golden
     index: IvfPqIndex | None = None  # None: exact search, and no such field in the file
+    input: InputSpec | None = None  # None: uint8 RGB, BGR or mono, resized; no such field either
 
     @model_serializer(mode="wrap")
-    def _without_absent_index(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_absent_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = handler(self)
-        if self.index is None:
-            fields.pop("index", None)
+        for name in ("index", "input"):
+            if getattr(self, name) is None:
+                fields.pop(name, None)
         return fields
 
 
-def format_version(draft: ManifestDraft) -> Literal[1, 2]:
-    """The oldest format that can hold an engine: 2 with an approximate index, else 1."""
+def format_version(draft: ManifestDraft) -> Literal[1, 2, 3]:
+    """The oldest format that can hold an engine: 3 with an input, 2 with an index, else 1."""
+    if draft.input is not None:
+        return 3
     return 1 if draft.index is None else 2
 
 
@@ -224,11 +259,11 @@ class Manifest(ManifestDraft):
     """The whole manifest, as the file holds it."""
 
     format: Literal["pyad_edge engine"]
-    format_version: Literal[1, 2]
+    format_version: Literal[1, 2, 3]
     tensors: dict[TensorName, TensorEntry]
 
     @model_validator(mode="after")
     def _version_has_its_fields(self) -> Manifest:
         if self.format_version != format_version(self):
-            raise ValueError("format 2 has an index, format 1 has none")
+            raise ValueError("format 2 has an index, format 3 an input, format 1 neither")
         return self

@@ -16,7 +16,7 @@ from pyad_edge.engine_manifest import Preprocessing
 from pyad_edge.errors import BackendError
 from pyad_edge.heads.memory_bank import MemoryBankHead, PatchScores
 from pyad_edge.ops import MapPlan
-from pyad_edge.preprocessing import check_frame, input_size, write_batch
+from pyad_edge.preprocessing import check_frame, input_size, map_box, write_batch
 from pyad_edge.workspace import Workspace, WorkspacePool
 
 __all__ = ["Pipeline", "Scores"]
@@ -53,7 +53,12 @@ class Pipeline:
         backend: runs the network.
         head: turns its outputs into scores.
         sigma: of the map's Gaussian, in pixels of the network's input.
+
+    Attributes:
+        one_by_one: whether a batch is better scored frame by frame.
     """
+
+    one_by_one = False
 
     def __init__(
         self,
@@ -69,8 +74,20 @@ class Pipeline:
         self.sigma = sigma
         self.input_size = input_size(preprocessing)
         self.buffers = ArrayPool()
-        self._workspaces = WorkspacePool(backend, self.input_size)
+        self._workspaces = WorkspacePool(backend)
         self._map = MapPlan(self.input_size, sigma=sigma)
+
+    def check(self, frame: Frame) -> None:
+        """Refuse what is not a frame.
+
+        Raises:
+            DataError: if the type, shape or size cannot be inspected.
+        """
+        check_frame(frame)
+
+    def map_box(self, frame_size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """The part of a frame (H, W) that its map covers: (x, y, width, height) in its pixels."""
+        return map_box(frame_size, self.preprocessing)
 
     def score(
         self, frames: Sequence[Frame], *, color_order: Literal["rgb", "bgr"] | None = None
@@ -86,7 +103,7 @@ class Pipeline:
             BackendError: if the network fails or gives values that are not finite.
         """
         for frame in frames:
-            check_frame(frame)
+            self.check(frame)
         with self._workspaces.borrow(len(frames)) as workspace:
             start = time.perf_counter()
             write_batch(

@@ -6,51 +6,52 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
-from pyad_edge.calibration import Threshold, fixed_threshold, p_value, threshold_for
-from pyad_edge.decision import find_regions, map_rate
+from pyad_edge.calibration import Threshold
 from pyad_edge.engine import Engine, read_engine
-from pyad_edge.engine_format import decode_names
-from pyad_edge.errors import EngineError, SettingError
-from pyad_edge.heads.approximate_index import ApproximateBank
-from pyad_edge.heads.memory_bank import MemoryBankHead
+from pyad_edge.errors import BackendError, SettingError
+from pyad_edge.golden import check_golden
+from pyad_edge.judge import Judge
+from pyad_edge.limits import Limits, choose_limits
+from pyad_edge.opening import build_pipeline
 from pyad_edge.ops import cpu_level, num_threads
 from pyad_edge.pipeline import Pipeline, Scores
-from pyad_edge.preprocessing import map_box
-from pyad_edge.result import Nearest, Result
+from pyad_edge.result import Decision, Result, Verdict
+
+if TYPE_CHECKING:
+    from pyad_edge.streaming import Stream
 
 __all__ = ["Runtime", "build_pipeline"]
 
 Frame = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class _Limits:
-    """Both thresholds, swapped as one so that no frame sees a mixture."""
-
-    score: Threshold
-    map_value: float
-
-
 class Runtime:
     """An opened engine, ready for a camera loop. One instance may serve several threads.
 
     Opening verifies the whole file, then runs the engine's golden pictures and refuses to open if a
-    score drifted.
+    score drifted. Memory is planned then; a frame allocates none, except where more threads call at
+    once, or more results are kept, than ever before. Several threads get the same bits as one.
 
     Args:
         engine: path of a ``.pyad`` file, or an :class:`~pyad_edge.engine.Engine` already read.
-        backend: ``onnxruntime`` (CPU).
+        backend: what runs the network, by name; ``pyad-edge doctor`` lists what is there. Another
+            one is never taken instead.
+        precision: ``fp32``, ``fp16``, ``bf16`` or ``int8``, where the backend has it; none: the
+            backend's own default.
+        device: the backend's name of a device (``cpu``, ``cuda``, ``cuda:1``, ``GPU`` ...); none:
+            its default.
         threads: of the network, 1 to 1024; none: all usable cores. The kernels' threads are set for
             the whole process, with :func:`pyad_edge.ops.set_num_threads`.
+        spinning: whether the network's threads wait actively between its layers: faster where the
+            cores belong to the inspection, slower where other programs want them.
         false_reject: target rate of normal parts that are rejected; none: the engine's own.
         threshold: a fixed score threshold instead.
+        review: of a band for review below the threshold; see :meth:`set_threshold`.
         color_order: of the frames that will come, ``rgb`` or ``bgr`` (OpenCV's); none: the
             engine's own.
 
@@ -65,32 +66,41 @@ class Runtime:
         engine: str | os.PathLike[str] | Engine,
         *,
         backend: str = "onnxruntime",
+        precision: str | None = None,
+        device: str | None = None,
         threads: int | None = None,
+        spinning: bool = True,
         false_reject: float | None = None,
         threshold: float | None = None,
+        review: float | None = None,
         color_order: Literal["rgb", "bgr"] | None = None,
     ) -> None:
-        if backend != "onnxruntime":
-            raise SettingError(
-                f"[Runtime] unknown backend '{backend}'. This version has: onnxruntime."
-            )
         if color_order not in (None, "rgb", "bgr"):
             raise SettingError(
                 f"[Runtime] expected color_order 'rgb' or 'bgr', got {color_order!r}."
             )
         cpu_level()  # an unknown PYAD_CPU_LEVEL is refused here
         self._color_order = color_order
+        self._process = os.getpid()
         self.engine = engine if isinstance(engine, Engine) else read_engine(engine)
-        self._pipeline = build_pipeline(self.engine, threads=threads)
-        tensors = self.engine.tensors
-        self._sources = tensors["bank/sources"]
-        self._pictures = decode_names(tensors["bank/pictures"])
-        self._lock = threading.Lock()
-        self._limits: _Limits
         if false_reject is None and threshold is None:
             false_reject = self.engine.manifest.threshold.false_reject
-        self.set_threshold(false_reject=false_reject, value=threshold)
-        self._golden_drift = self._check_golden()
+        self._lock = threading.Lock()
+        self._limits: Limits
+        self.set_threshold(false_reject=false_reject, value=threshold, review=review)
+        self._pipeline = build_pipeline(
+            self.engine,
+            backend=backend,
+            precision=precision,
+            device=device,
+            threads=threads,
+            spinning=spinning,
+        )
+        self._judge = Judge(self.engine)
+        self._golden_tolerance = self.engine.manifest.golden.tolerance
+        self._golden_drift = check_golden(
+            self._pipeline, self.engine, tolerance=self._golden_tolerance
+        )
 
     def infer(self, frame: Frame) -> Result:
         """Inspect one frame.
@@ -103,58 +113,124 @@ class Runtime:
         Raises:
             DataError: if the frame's type, shape or size cannot be inspected.
             BackendError: if the network fails. The frame then has no verdict; treat it as a fault.
+                Also in a child process that was forked after the runtime was opened.
         """
+        self._check_process()
         start = time.perf_counter()
         limits = self._limits
         scores = self._pipeline.score([frame], color_order=self._color_order)
-        return self._result(frame, scores, 0, limits, start, 1)
+        return self._result(frame, scores, 0, limits, start)
 
     def infer_batch(self, frames: Sequence[Frame]) -> list[Result]:
         """Inspect several frames in one run of the network; see :meth:`infer`.
 
-        Timings are each frame's share of the batch.
+        Timings are each frame's share of the batch. The results of a batch share one block of
+        memory: keeping one keeps the maps of all.
         """
-        if not frames:
+        self._check_process()
+        if not len(frames):
             return []
+        if self._pipeline.one_by_one:
+            return [self.infer(frame) for frame in frames]
         start = time.perf_counter()
         limits = self._limits
         scores = self._pipeline.score(frames, color_order=self._color_order)
-        return [
-            self._result(frame, scores, n, limits, start, len(frames))
-            for n, frame in enumerate(frames)
-        ]
+        return [self._result(frame, scores, n, limits, start) for n, frame in enumerate(frames)]
+
+    def decide(self, frame: Frame, *, score: bool = False, anomaly_map: bool = False) -> Decision:
+        """The verdict that :meth:`infer` gives, with only the work that the verdict takes.
+
+        Args:
+            frame: as for :meth:`infer`.
+            score: whether the exact score is wanted in any case.
+            anomaly_map: whether the map is wanted; it takes the full search.
+
+        Raises:
+            DataError, BackendError: as :meth:`infer`.
+        """
+        self._check_process()
+        start = time.perf_counter()
+        limits = self._limits
+        upper, lower = limits.score.value, limits.review_value
+        if anomaly_map:
+            scores = self._pipeline.score([frame], color_order=self._color_order)
+            exact = float(scores.patches.image[0])
+            patches = scores.patches.patch[0].size
+            return Decision(
+                verdict=Verdict.of(exact, upper, lower),
+                settled="search",
+                patches_searched=patches,
+                patches=patches,
+                score=exact,
+                threshold=upper,
+                review_threshold=lower,
+                anomaly_map=scores.maps[0],
+                timings=_with_total(scores.timings, start),
+            )
+        found, timings = self._pipeline.decide(  # type: ignore[attr-defined]
+            frame, limit=upper, review=lower, score=score, color_order=self._color_order
+        )
+        return Decision(
+            verdict=Verdict(found.verdict),
+            settled=found.settled,
+            patches_searched=found.searched,
+            patches=found.patches,
+            score=found.score,
+            threshold=upper,
+            review_threshold=lower,
+            anomaly_map=None,
+            timings=_with_total(timings, start),
+        )
+
+    def stream(self, source: Any, **settings: Any) -> Stream:
+        """Inspect a source, or several, frame by frame; every trigger gives one inspection.
+
+        Args:
+            source: a folder, picture, video file, camera or address, any iterable of frames, or a
+                dictionary of several by name.
+            **settings: of :func:`pyad_edge.streaming.inspect_sources`.
+
+        Returns:
+            An iterator of :class:`~pyad_edge.streaming.Inspection`; close it, or use ``with``.
+        """
+        from pyad_edge.streaming import inspect_sources
+
+        return inspect_sources(self, source, **settings)
 
     def set_threshold(
-        self, *, false_reject: float | None = None, value: float | None = None
+        self,
+        *,
+        false_reject: float | None = None,
+        value: float | None = None,
+        review: float | None = None,
     ) -> Threshold:
-        """Change the threshold of later frames, without refitting.
+        """Change the thresholds of later frames, without refitting; all change in one step.
 
         Args:
             false_reject: target rate of rejected normal parts, 0 < rate <= 0.5.
             value: or a fixed score. The map's own threshold, which has no fixed value, then follows
                 the rate at which that score rejects the calibration pictures, 0.5 at most.
+            review: opens a band for ``REVIEW`` below the threshold, in the same terms: beside
+                ``false_reject`` the rate of normal parts in the band or above it, larger than
+                ``false_reject``; beside ``value`` a score below it. None: no band.
 
         Returns:
             The threshold with what backs it.
 
         Raises:
-            SettingError: unless exactly one is given and it can be used.
+            SettingError: unless exactly one of the first two is given and all can be used.
         """
-        if (false_reject is None) == (value is None):
-            raise SettingError(
-                "[set_threshold] expected either false_reject or a fixed value, got "
-                f"false_reject={false_reject}, value={value}."
-            )
-        scores = self.engine.tensors["calibration/scores"]
-        if false_reject is not None:
-            limit = threshold_for(scores, false_reject)
-        else:
-            limit = fixed_threshold(cast(float, value), scores)
-        rate = map_rate(limit)
-        maxima = self.engine.tensors["calibration/map_maxima"]
+        tensors = self.engine.tensors
+        limits = choose_limits(
+            tensors["calibration/scores"],
+            tensors["calibration/map_maxima"],
+            false_reject=false_reject,
+            value=value,
+            review=review,
+        )
         with self._lock:
-            self._limits = _Limits(limit, threshold_for(maxima, rate).value)
-        return limit
+            self._limits = limits
+        return limits.score
 
     @property
     def threshold(self) -> Threshold:
@@ -162,108 +238,60 @@ class Runtime:
         return self._limits.score
 
     @property
+    def review_threshold(self) -> Threshold | None:
+        """The lower threshold of the band for review; None where there is no band."""
+        return self._limits.review
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What scores frames; its ``backend`` runs the network."""
+        return self._pipeline
+
+    @property
     def info(self) -> dict[str, Any]:
         """What runs where, as plain data."""
-        manifest = self.engine.manifest
+        manifest, limits = self.engine.manifest, self._limits
         return {
             "engine": str(self.engine.path),
             "method": manifest.method,
             "score_meaning": manifest.score_meaning,
             "backbone": manifest.backbone.name,
-            "backend": self._pipeline.backend.info,
+            "backend": dict(self._pipeline.backend.info),
+            "device": getattr(self._pipeline.backend, "device", "cpu"),
             "kernels": {"device": "cpu", "level": cpu_level(), "threads": num_threads()},
             "search": "exact" if manifest.index is None else manifest.index.statement(),
             "color_order": self._color_order or manifest.preprocessing.color_order,
             "input_size": list(self._pipeline.input_size),
-            "threshold": self.threshold.statement(),
+            "threshold": limits.statement(),
+            "thresholds": {
+                "score": limits.score.value,
+                "review": limits.review_value,
+                "map": limits.map_value,
+            },
             "golden_drift": self._golden_drift,
+            "golden_tolerance": self._golden_tolerance,
         }
 
-    def _check_golden(self) -> float:
-        """Run the golden pictures; return the largest relative drift.
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise BackendError(
+                f"[Runtime] {self.engine.path} was opened in process {self._process} and is called "
+                f"in {os.getpid()}, a fork of it. The threads of the network and of the kernels "
+                "stayed behind, so it would hang. Open the Runtime in the child, or start children "
+                'with multiprocessing.get_context("spawn").'
+            )
 
-        A score near zero (a picture that lies in the bank) is measured against a tenth of the
-        largest golden score: relative to itself it would drift by any rounding.
-        """
-        expected = self.engine.tensors["golden/scores"]
-        floor = max(0.1 * float(np.abs(expected).max()), float(np.finfo(np.float32).tiny))
-        tolerance = self.engine.manifest.golden.tolerance
-        largest = 0.0
-        for n, frame in enumerate(self.engine.tensors["golden/frames"]):
-            score = float(self._pipeline.score([frame]).patches.image[0])
-            wanted = float(expected[n])
-            drift = abs(score - wanted) / max(abs(wanted), floor)
-            if not drift <= tolerance:
-                raise EngineError(
-                    f"[Runtime] {self.engine.path}: golden picture {n} scores {score:.6g} here, "
-                    f"but {wanted:.6g} where the engine was made (drift {drift:.2e}, tolerance "
-                    f"{tolerance:.0e}). This machine or its inference backend computes "
-                    "differently; update onnxruntime, or export the engine again."
-                )
-            largest = max(largest, drift)
-        return largest
-
-    def _result(
-        self, frame: Frame, scores: Scores, n: int, limits: _Limits, start: float, share: int
-    ) -> Result:
-        decided = time.perf_counter()
-        patches = scores.patches
-        score = float(patches.image[n])
-        box = map_box((frame.shape[0], frame.shape[1]), self._pipeline.preprocessing)
-        mask = scores.maps[n] > limits.map_value
-        h, w = patches.patch.shape[1:]
-        row, column = divmod(int(patches.patch[n].argmax()), w)
-        source = self._sources[int(patches.rows[n, row, column])]
-        regions = find_regions(scores.maps[n], mask, box) if mask.any() else ()
-        value = p_value(score, self.engine.tensors["calibration/scores"])
-        end = time.perf_counter()
-        timings = {stage: ms / share for stage, ms in scores.timings.items()}
-        timings["decision"] = (end - decided) * 1e3
-        timings["total"] = (end - start) * 1e3 if share == 1 else sum(timings.values())
-        return Result(
-            score=score,
-            p_value=value,
-            is_anomalous=score > limits.score.value,
-            threshold=limits.score.value,
-            anomaly_map=scores.maps[n],
-            mask=mask,
-            map_threshold=limits.map_value,
-            regions=regions,
-            peak=(
-                min(int(box[0] + (column + 0.5) / w * box[2]), frame.shape[1] - 1),
-                min(int(box[1] + (row + 0.5) / h * box[3]), frame.shape[0] - 1),
-            ),
-            nearest=Nearest(
-                self._pictures[int(source[0])],
-                int(source[1]),
-                int(source[2]),
-                float(patches.distances[n, row, column]),
-            ),
-            map_box=box,
-            timings=timings,
+    def _result(self, frame: Frame, scores: Scores, n: int, limits: Limits, start: float) -> Result:
+        size = (frame.shape[0], frame.shape[1])
+        return self._judge.result(
+            scores,
+            n,
+            limits=limits,
+            box=self._pipeline.map_box(size),
+            frame_size=size,
+            start=start,
         )
 
 
-def build_pipeline(engine: Engine, *, threads: int | None = None) -> Pipeline:
-    """The pipeline of a verified engine.
-
-    Raises:
-        BackendError: if the network does not run here, or the engine's index needs faiss.
-        EngineError: if faiss cannot read the index.
-    """
-    manifest, bank = engine.manifest, engine.tensors["bank/features"]
-    approximate = (
-        ApproximateBank(bank, engine.tensors["index/faiss"], manifest.index)
-        if manifest.index is not None
-        else None
-    )
-    return Pipeline(
-        preprocessing=manifest.preprocessing,
-        backend=OnnxRuntimeBackend(
-            bytes(engine.tensors["network/onnx"]),
-            outputs=manifest.backbone.outputs,
-            threads=threads,
-        ),
-        head=MemoryBankHead(bank, manifest.head, approximate=approximate),
-        sigma=manifest.anomaly_map.sigma,
-    )
+def _with_total(timings: dict[str, float], start: float) -> dict[str, float]:
+    return {**timings, "total": (time.perf_counter() - start) * 1e3}

@@ -26,8 +26,8 @@ class Workspace:
         wide: (N, h, W) float32, the map between its two passes.
     """
 
-    def __init__(self, backend: Backend, batch: int, input_size: tuple[int, int]) -> None:
-        self.session = _open_session(backend, batch, input_size)
+    def __init__(self, backend: Backend, batch: int) -> None:
+        self.session: Session = backend.session(batch)
         _, _, h, w = self.session.outputs[0].shape
         self.grid = (h, w)
         self.wide: NDArray[np.float32] = np.empty((batch, h, self.session.input.shape[3]), "f4")
@@ -40,12 +40,10 @@ class WorkspacePool:
 
     Args:
         backend: opens the sessions.
-        input_size: (H, W) of the network's input.
     """
 
-    def __init__(self, backend: Backend, input_size: tuple[int, int]) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._input_size = input_size
         self._lock = threading.Lock()
         self._idle: dict[int, list[Workspace]] = {}  # by batch size, the last used one at the end
 
@@ -60,7 +58,7 @@ class WorkspacePool:
             waiting = self._idle.get(batch)
             workspace = waiting.pop() if waiting else None
         if workspace is None:
-            workspace = Workspace(self._backend, batch, self._input_size)
+            workspace = Workspace(self._backend, batch)
         try:
             yield workspace
         finally:
@@ -70,22 +68,3 @@ class WorkspacePool:
                 self._idle[batch] = waiting
                 if len(self._idle) > _BATCH_SIZES:
                     del self._idle[next(iter(self._idle))]
-
-
-def _open_session(backend: Backend, batch: int, input_size: tuple[int, int]) -> Session:
-    if hasattr(backend, "session"):
-        return backend.session(batch)
-    return _CopyingSession(backend, np.zeros((batch, 3, *input_size), np.float32))
-
-
-class _CopyingSession:
-    """A backend that only runs batches, as a session."""
-
-    def __init__(self, backend: Backend, batch: NDArray[np.float32]) -> None:
-        self._backend = backend
-        self.input = batch
-        self.outputs = tuple(backend.run(batch))
-
-    def run(self) -> None:
-        for target, found in zip(self.outputs, self._backend.run(self.input), strict=True):
-            np.copyto(target, found)

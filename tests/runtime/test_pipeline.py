@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from tiny_engine import TinyEngine, write_engine
 
 from pyad_edge import BackendError, Runtime, SettingError, read_image
+from pyad_edge.backends import OnnxRuntimeBackend
 from pyad_edge.engine_manifest import Aggregation
 from pyad_edge.engine_manifest import MemoryBankHead as HeadSettings
 from pyad_edge.heads.memory_bank import MemoryBankHead, PatchScores, embed
 from pyad_edge.ops import anomaly_map, num_threads, set_num_threads
+from pyad_edge.pipeline import Pipeline
 from pyad_edge.runtime import build_pipeline
 
 Array = NDArray[np.float32]
@@ -152,7 +154,7 @@ def test_reweighting_needs_two_rows_and_neighbours(rows: int, neighbors: int) ->
 
 
 def test_an_engine_with_the_maximum_scores_squared_distances(
-    tiny: TinyEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: TinyEngine, tmp_path: Path
 ) -> None:
     path = tmp_path / "part.pyad"
     engine = write_engine(path, tiny.data, tiny.backbone, scoring="maximum", aggregation="average")
@@ -163,7 +165,13 @@ def test_an_engine_with_the_maximum_scores_squared_distances(
         assert result.score == score
         assert result.nearest.distance == pytest.approx(score**0.5, rel=1e-6)
     # A level too few gives vectors of another length: a fault, not a guess.
-    pipeline = build_pipeline(runtime.engine)
-    monkeypatch.setattr(pipeline.backend, "run", lambda _: [np.zeros((1, 8, 8, 8), np.float32)])
+    whole = build_pipeline(runtime.engine)
+    content = bytes(runtime.engine.tensors["network/onnx"])
+    pipeline = Pipeline(
+        preprocessing=whole.preprocessing,
+        backend=OnnxRuntimeBackend(content, outputs=("layer2",), input_size=whole.input_size),
+        head=whole.head,
+        sigma=whole.sigma,
+    )
     with pytest.raises(BackendError, match=r"cannot be scored: .*\(Q, 24\)"):
         pipeline.score([np.zeros((64, 64), np.uint8)])

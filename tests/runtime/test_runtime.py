@@ -23,6 +23,7 @@ from pyad_edge import (
     SettingError,
     read_image,
 )
+from pyad_edge.backends.onnxruntime_session import OnnxRuntimeSession
 from pyad_edge.calibration import threshold_for
 from pyad_edge.engine import read_engine
 from pyad_edge.engine_manifest import ManifestDraft
@@ -223,14 +224,13 @@ def test_features_that_cannot_be_scored_are_faults_and_never_ok(
     tiny: TinyEngine, frames: list[Frame], monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
     runtime = Runtime(tiny.path)
-    run = runtime._pipeline.backend.run
+    run = OnnxRuntimeSession.run
 
-    def broken(batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        levels = run(batch)
-        levels[1][0, 3, 1, 1] = value
-        return levels
+    def broken(session: OnnxRuntimeSession) -> None:
+        run(session)
+        session.outputs[1][0, 3, 1, 1] = value
 
-    monkeypatch.setattr(runtime._pipeline.backend, "run", broken)
+    monkeypatch.setattr(OnnxRuntimeSession, "run", broken)
     with pytest.raises(BackendError, match="fault"):
         runtime.infer(frames[0])
 

@@ -29,6 +29,7 @@ from pyad_edge.heads.memory_bank import MemoryBankHead as Head
 from pyad_edge.images import read_image
 from pyad_edge.ops import greedy_coreset, random_projection, start_distances
 from pyad_edge.pipeline import Pipeline
+from pyad_edge.preprocessing import input_size
 
 __all__ = ["Calibration", "PatchCoreModel", "calibrate", "fit", "silent"]
 
@@ -69,7 +70,7 @@ class PatchCoreModel:
         """The pipeline that the exported engine will run."""
         return Pipeline(
             preprocessing=self.preprocessing,
-            backend=_backend(self.backbone, threads),
+            backend=_backend(self.backbone, threads, self.preprocessing),
             head=Head(
                 self.bank,
                 self.head,
@@ -132,7 +133,7 @@ def fit(
         color_order="rgb",
     )
     head = _head(backbone, settings)
-    extract = Extractor(preprocessing, _backend(backbone, threads), head)
+    extract = Extractor(preprocessing, _backend(backbone, threads, preprocessing), head)
     probe = extract(paths[0])
     h, w, D = probe.shape
     patches, N = h * w, h * w * len(paths)
@@ -218,5 +219,12 @@ def _head(backbone: Backbone, settings: PatchCoreSettings) -> MemoryBankHead:
     )
 
 
-def _backend(backbone: Backbone, threads: int | None) -> OnnxRuntimeBackend:
-    return OnnxRuntimeBackend(backbone.model, outputs=backbone.layers, threads=threads)
+def _backend(
+    backbone: Backbone, threads: int | None, preprocessing: Preprocessing
+) -> OnnxRuntimeBackend:
+    return OnnxRuntimeBackend(
+        backbone.model,
+        outputs=backbone.layers,
+        input_size=input_size(preprocessing),
+        threads=threads,
+    )

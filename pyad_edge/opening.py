@@ -1,0 +1,57 @@
+"""From a verified engine to the pipeline that runs it here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyad_edge.backends import OnnxRuntimeBackend
+from pyad_edge.engine import Engine
+from pyad_edge.errors import SettingError
+from pyad_edge.heads.approximate_index import ApproximateBank
+from pyad_edge.heads.memory_bank import MemoryBankHead
+from pyad_edge.pipeline import Pipeline
+
+__all__ = ["build_pipeline"]
+
+
+def build_pipeline(
+    engine: Engine,
+    *,
+    backend: str = "onnxruntime",
+    precision: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    spinning: bool = True,
+) -> Pipeline:
+    """The pipeline of a verified engine, on the backend that was asked for and no other.
+
+    Args:
+        engine: its network, memory bank and settings.
+        backend, precision, device, threads, spinning: see :class:`pyad_edge.Runtime`.
+
+    Raises:
+        BackendError: if the network does not run here, or the engine's index needs faiss.
+        EngineError: if faiss cannot read the index.
+        SettingError: if the backend is unknown or has no such precision, device or threads.
+    """
+    manifest, bank = engine.manifest, engine.tensors["bank/features"]
+    if (backend, precision, device) != ("onnxruntime", None, None) or not spinning:
+        raise SettingError(f"[Runtime] unknown backend '{backend}'. This version has: onnxruntime.")
+    opened = OnnxRuntimeBackend(
+        bytes(engine.tensors["network/onnx"]),
+        outputs=manifest.backbone.outputs,
+        input_size=manifest.network.input_size,
+        threads=threads,
+    )
+    approximate = (
+        ApproximateBank(bank, engine.tensors["index/faiss"], manifest.index)
+        if manifest.index is not None
+        else None
+    )
+    parts: dict[str, Any] = {
+        "preprocessing": manifest.preprocessing,
+        "backend": opened,
+        "head": MemoryBankHead(bank, manifest.head, approximate=approximate),
+        "sigma": manifest.anomaly_map.sigma,
+    }
+    return Pipeline(**parts)

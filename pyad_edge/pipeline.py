@@ -15,8 +15,8 @@ from pyad_edge.buffers import ArrayPool
 from pyad_edge.engine_manifest import Preprocessing
 from pyad_edge.errors import BackendError
 from pyad_edge.heads.memory_bank import MemoryBankHead, PatchScores
-from pyad_edge.ops import MapPlan
-from pyad_edge.preprocessing import check_frame, input_size, map_box, write_batch
+from pyad_edge.ops import MapPlan, PreprocessPlan
+from pyad_edge.preprocessing import check_frame, input_size, map_box
 from pyad_edge.workspace import Workspace, WorkspacePool
 
 __all__ = ["Pipeline", "Scores"]
@@ -73,6 +73,12 @@ class Pipeline:
         self.head = head
         self.sigma = sigma
         self.input_size = input_size(preprocessing)
+        self._preprocess = PreprocessPlan(
+            resize=preprocessing.resize,
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+            crop=preprocessing.crop,
+        )
         self.buffers = ArrayPool()
         self._workspaces = WorkspacePool(backend)
         self._map = MapPlan(self.input_size, sigma=sigma)
@@ -106,9 +112,12 @@ class Pipeline:
             self.check(frame)
         with self._workspaces.borrow(len(frames)) as workspace:
             start = time.perf_counter()
-            write_batch(
-                frames, self.preprocessing, out=workspace.session.input, color_order=color_order
-            )
+            for n, frame in enumerate(frames):
+                self._preprocess.run(
+                    frame,
+                    color_order=color_order or self.preprocessing.color_order,
+                    out=workspace.session.input[n : n + 1],
+                )
             preprocessed = time.perf_counter()
             workspace.session.run()
             ran = time.perf_counter()

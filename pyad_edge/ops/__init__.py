@@ -12,7 +12,7 @@ from pyad_edge.ops.greedy_coreset import (
 )
 from pyad_edge.ops.nearest_neighbors import MemoryBank, nearest_neighbors
 from pyad_edge.ops.patch_aggregation import AggregationPlan, output_dim, patch_aggregation
-from pyad_edge.ops.preprocess import preprocess
+from pyad_edge.ops.preprocess import PreprocessPlan, preprocess
 from pyad_edge.ops.rerank import rerank
 from pyad_edge.ops.threads import (
     available_cpu_levels,
@@ -26,6 +26,7 @@ __all__ = [
     "AggregationPlan",
     "MapPlan",
     "MemoryBank",
+    "PreprocessPlan",
     "anomaly_map",
     "available_cpu_levels",
     "correlation_divergence",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,84 @@ from pyad_edge.ops._banded import resize_antialiased
 from pyad_edge.ops._checks import MAX_SIDE, whole_sides
 from pyad_edge.ops._native import native
 
-__all__ = ["preprocess"]
+__all__ = ["PreprocessPlan", "preprocess"]
+
+_SIZES = 64  # of frames, remembered by a plan
+
+
+class PreprocessPlan:
+    """:func:`preprocess` with its settings checked once, and the sizes that came remembered.
+
+    Thread-safe; a call with ``out`` allocates no memory for data.
+
+    Args:
+        resize, mean, std, crop: as for :func:`preprocess`.
+
+    Raises:
+        ValueError: if mean or std does not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        resize: int | tuple[int, int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        crop: tuple[int, int] | None = None,
+    ) -> None:
+        self._resize, self._crop = resize, crop
+        self._scale, self._offset = _normalization(mean, std)
+        self._axes: dict[tuple[int, int], tuple[Any, Any]] = {}  # by the frame's (H, W)
+
+    def run(
+        self,
+        image: NDArray[np.uint8],
+        *,
+        color_order: Literal["rgb", "bgr"] = "rgb",
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """As :func:`preprocess`.
+
+        Raises:
+            TypeError: if ``image`` is not uint8 or ``out`` is not float32.
+            ValueError: if a shape, size or colour order does not fit.
+        """
+        frames = _frames(image)
+        N, H, W, _ = frames.shape
+        if color_order not in ("rgb", "bgr"):
+            raise ValueError(
+                f"[preprocess] expected color_order 'rgb' or 'bgr', got {color_order!r}. "
+                "OpenCV's cameras deliver 'bgr', Pillow 'rgb'."
+            )
+        rows, columns = self._axes.get((H, W)) or self._plan(H, W)
+        shape = (N, 3, rows.rows, columns.rows)
+        if out is None:
+            out = np.empty(shape, np.float32)
+        else:
+            _check_out(out, shape)
+        if N:
+            native.preprocess(
+                frames, rows, columns, self._scale, self._offset, color_order == "bgr", out
+            )
+        return out
+
+    def _plan(self, H: int, W: int) -> tuple[Any, Any]:
+        size = _resized(H, W, self._resize)
+        (top, bottom), (left, right) = _cropped(size, self._crop)
+        if max(bottom - top, right - left) > MAX_SIDE:
+            raise ValueError(
+                f"[preprocess] expected a result of at most {MAX_SIDE} pixels a side, got "
+                f"{(bottom - top, right - left)} from a picture of {(H, W)} with "
+                f"resize={self._resize!r}. Give both sides, or a crop."
+            )
+        axes = (
+            resize_antialiased(H, size[0], top, bottom),
+            resize_antialiased(W, size[1], left, right),
+        )
+        if len(self._axes) >= _SIZES:
+            self._axes.clear()
+        self._axes[H, W] = axes
+        return axes
 
 
 def preprocess(
@@ -49,31 +126,8 @@ def preprocess(
         TypeError: if ``image`` is not uint8 or ``out`` is not float32.
         ValueError: if a shape, size, mean, std or colour order does not fit.
     """
-    frames = _frames(image)
-    size = _resized(frames.shape[1], frames.shape[2], resize)
-    (top, bottom), (left, right) = _cropped(size, crop)
-    scale, offset = _normalization(mean, std)
-    if color_order not in ("rgb", "bgr"):
-        raise ValueError(
-            f"[preprocess] expected color_order 'rgb' or 'bgr', got {color_order!r}. "
-            "OpenCV's cameras deliver 'bgr', Pillow 'rgb'."
-        )
-    shape = (len(frames), 3, bottom - top, right - left)
-    if max(shape[2:]) > MAX_SIDE:
-        raise ValueError(
-            f"[preprocess] expected a result of at most {MAX_SIDE} pixels a side, got {shape[2:]} "
-            f"from a picture of {frames.shape[1:3]} with resize={resize!r}. Give both sides, or a "
-            "crop."
-        )
-    if out is None:
-        out = np.empty(shape, np.float32)
-    else:
-        _check_out(out, shape)
-    if len(frames):
-        rows = resize_antialiased(frames.shape[1], size[0], top, bottom)
-        columns = resize_antialiased(frames.shape[2], size[1], left, right)
-        native.preprocess(frames, rows, columns, scale, offset, color_order == "bgr", out)
-    return out
+    plan = PreprocessPlan(resize=resize, mean=mean, std=std, crop=crop)
+    return plan.run(image, color_order=color_order, out=out)
 
 
 def _frames(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

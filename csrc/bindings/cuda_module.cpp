@@ -15,4 +15,6 @@ PYBIND11_MODULE(_cuda, m) {
     register_cuda_density_weights(m);
     register_cuda_cosine_distance_map(m);
     register_cuda_correlation_divergence(m);
+    register_cuda_picture_scores(m);
+    register_cuda_graph(m);
 }

@@ -23,5 +23,7 @@ void register_cuda_anomaly_map(py::module_& m);
 void register_cuda_density_weights(py::module_& m);
 void register_cuda_cosine_distance_map(py::module_& m);
 void register_cuda_correlation_divergence(py::module_& m);
+void register_cuda_picture_scores(py::module_& m);
+void register_cuda_graph(py::module_& m);
 
 }  // namespace pyad::bindings

@@ -27,6 +27,16 @@ void register_cuda_device(py::module_& m) {
     m.def("wait_for", [](Address stream, Address producer) {
         cuda::wait_for(pointer<void>(stream), pointer<void>(producer));
     });
+    // Pinned host memory as a uint8 array, freed with the last view of it.
+    m.def("pinned", [](size_t bytes) {
+        void* memory = cuda::allocate_pinned(bytes > 0 ? bytes : 1);
+        const py::capsule owner(memory, &cuda::release_pinned);
+        return Array<uint8_t>(static_cast<py::ssize_t>(bytes), static_cast<uint8_t*>(memory),
+                              owner);
+    });
+    m.def("enqueue_copy", [](Address to, Address from, size_t bytes, Address stream) {
+        cuda::enqueue_copy(pointer<void>(to), pointer<void>(from), bytes, pointer<void>(stream));
+    });
     // Host arrays are contiguous; their bytes are copied.
     m.def("copy_to_device", [](Address to, const py::buffer& from, Address stream) {
         const py::buffer_info host = from.request();

@@ -48,6 +48,23 @@ void release(void* memory) noexcept {
     if (cudaFree(memory) != cudaSuccess) cudaGetLastError();  // not the next call's failure
 }
 
+void* allocate_pinned(size_t bytes) {
+    if (bytes == 0) return nullptr;
+    void* memory = nullptr;
+    check(kOp, "allocating pinned memory", cudaHostAlloc(&memory, bytes, cudaHostAllocDefault));
+    return memory;
+}
+
+void release_pinned(void* memory) noexcept {
+    if (cudaFreeHost(memory) != cudaSuccess) cudaGetLastError();
+}
+
+void enqueue_copy(void* to, const void* from, size_t bytes, void* stream) {
+    if (bytes == 0) return;
+    check(kOp, "enqueuing a copy",
+          cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, handle(stream)));
+}
+
 void copy_to_device(void* to, const void* from, size_t bytes, void* stream) {
     if (bytes == 0) return;
     check(kOp, "copying to the device",

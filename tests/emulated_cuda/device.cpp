@@ -53,6 +53,24 @@ void release(void* memory) noexcept {
     std::free(memory);
 }
 
+void* allocate_pinned(size_t bytes) {
+    if (bytes == 0) return nullptr;
+    void* memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (memory == nullptr) throw std::runtime_error("[cuda] allocating pinned memory failed");
+    std::memset(memory, 0xff, bytes);
+    return memory;
+}
+void release_pinned(void* memory) noexcept { std::free(memory); }
+
+void enqueue_copy(void* to, const void* from, size_t bytes, void*) {
+    if (bytes == 0) return;
+    const bool up = device_of(to) >= 0, down = device_of(from) >= 0;
+    if (up) require(to, bytes, "[cuda] a copy leaves the device's memory");
+    if (down) require(from, bytes, "[cuda] a copy leaves the device's memory");
+    if (!up && !down) throw std::runtime_error("[cuda] a copy between two places on the host");
+    std::memcpy(to, from, bytes);
+}
+
 void copy_to_device(void* to, const void* from, size_t bytes, void*) {
     if (bytes == 0) return;
     require(to, bytes, "[cuda] a copy leaves the device's memory");

@@ -12,6 +12,7 @@ from pyad_edge.ops.cuda.device import device_count, why_unavailable
 from pyad_edge.ops.cuda.greedy_coreset import greedy_coreset
 from pyad_edge.ops.cuda.nearest_neighbors import MemoryBank, nearest_neighbors
 from pyad_edge.ops.cuda.patch_aggregation import patch_aggregation
+from pyad_edge.ops.cuda.picture_scores import picture_scores
 from pyad_edge.ops.cuda.preprocess import preprocess
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "greedy_coreset",
     "nearest_neighbors",
     "patch_aggregation",
+    "picture_scores",
     "preprocess",
     "why_unavailable",
 ]

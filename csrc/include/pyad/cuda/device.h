@@ -24,9 +24,16 @@ DeviceTraits device_traits();
 void* allocate(size_t bytes);
 void release(void* memory) noexcept;
 
+// Host memory that the device copies to and from by itself; nullptr for no bytes.
+void* allocate_pinned(size_t bytes);
+void release_pinned(void* memory) noexcept;
+
 // Enqueued on the stream; those from and to the host return when the host memory may be used again.
 void copy_to_device(void* to, const void* from, size_t bytes, void* stream);
 void copy_to_host(void* to, const void* from, size_t bytes, void* stream);
+// Enqueued only: either side may be device memory or memory of allocate_pinned, which has to stay
+// until the stream has got there. May be captured into a graph.
+void enqueue_copy(void* to, const void* from, size_t bytes, void* stream);
 void fill_bytes(void* memory, int value, size_t bytes, void* stream);
 
 void synchronize(void* stream);

@@ -50,7 +50,9 @@ void anomaly_map(const float* scores, int64_t N, const Banded& rows, const Bande
     const LinearKernels& kernels = linear_kernels();
     std::vector<int64_t> offsets(static_cast<size_t>(rows.taps));
     for (int64_t t = 0; t < rows.taps; ++t) offsets[t] = t * W;
-    std::vector<float> row_maxima(static_cast<size_t>(N * H));
+    static thread_local std::vector<float> kept;  // a camera loop allocates nothing per frame
+    kept.resize(static_cast<size_t>(N * H));
+    float* row_maxima = kept.data();  // a thread of the pool would see its own `kept`
     parallel_for(N * H, 1 + kPiece / (W * rows.taps), [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
             const int64_t n = i / H, y = i % H;
@@ -61,7 +63,7 @@ void anomaly_map(const float* scores, int64_t N, const Banded& rows, const Bande
         }
     });
     for (int64_t n = 0; n < N; ++n)
-        maxima[n] = *std::max_element(row_maxima.begin() + n * H, row_maxima.begin() + (n + 1) * H);
+        maxima[n] = *std::max_element(row_maxima + n * H, row_maxima + (n + 1) * H);
 }
 
 }  // namespace pyad

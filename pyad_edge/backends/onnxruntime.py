@@ -1,112 +1,122 @@
-"""ONNX Runtime on the CPU: the backend that is there everywhere."""
+"""ONNX Runtime: the backend that is there everywhere; on the CPU, CUDA or TensorRT as asked."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
+import hashlib
 from typing import Any
 
 import numpy as np
 
+from pyad_edge.backends._common import (
+    METADATA_KEY,
+    Shape,
+    batch_shape,
+    check_batch,
+    check_precision,
+    installed_version,
+    read_metadata,
+    run_error,
+    thread_count,
+    usable_cores,
+)
 from pyad_edge.backends.base import Float32
-from pyad_edge.errors import BackendError, ResourceError, SettingError
-from pyad_edge.ops._checks import whole_number
-from pyad_edge.ops.threads import MAX_THREADS
+from pyad_edge.backends.int8 import int8_network
+from pyad_edge.backends.onnxruntime_session import (
+    PROVIDERS,
+    OnnxRuntimeSession,
+    check_output,
+    first_line,
+    open_session,
+    split_device,
+)
+from pyad_edge.errors import BackendError, SettingError
 
-__all__ = ["METADATA_KEY", "OnnxRuntimeBackend", "open_session", "usable_cores"]
+__all__ = ["METADATA_KEY", "OnnxRuntimeBackend", "examine", "open_session", "usable_cores"]
 
-METADATA_KEY = "pyad_edge.backbone"
-PROVIDER = "CPUExecutionProvider"
-_SEVERITY_FATAL = 4
 _FLOAT = "tensor(float)"
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on (an affinity mask or `taskset` counts)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def open_session(model: bytes, *, threads: int) -> Any:
-    """An ONNX Runtime session set up for a camera loop on the CPU.
-
-    Args:
-        model: Bytes of an ONNX file with its weights inside.
-        threads: Threads that share one operator.
-
-    Returns:
-        An `onnxruntime.InferenceSession`. It writes nothing to stderr: what it has to say arrives
-        as an exception.
-
-    Raises:
-        BackendError: if onnxruntime is missing or the model cannot be loaded.
-    """
-    try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise BackendError(
-            f"[onnxruntime] cannot run the network because onnxruntime does not import ({error}). "
-            "Install it with `pip install onnxruntime`."
-        ) from error
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = _SEVERITY_FATAL
-    # Threads spin between two operators, but not after a run: pre-processing, search and map need
-    # the cores then. ResNet-18 to layer3 at 224 px and a search after it, 2 quiet cores, one frame
-    # every 0 / 5 / 20 / 50 ms after the last, medians of 60 interleaved runs: 9.5 / 9.0 / 12.0 /
-    # 20.4 ms; without any spinning 9.9 / 9.2 / 16.7 / 18.3 ms. Where other processes want the same
-    # cores, none is better (32 against 48 ms once), but a line's box has its cores to itself.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    # IEEE arithmetic: tiny activations are not flushed to zero, whatever the processor's default.
-    options.add_session_config_entry("session.set_denormal_as_zero", "0")
-    try:
-        return ort.InferenceSession(model, options, providers=[PROVIDER])
-    except Exception as error:  # onnxruntime's own exception classes share no public base
-        raise BackendError(
-            f"[onnxruntime] cannot load a network of {len(model)} bytes: {_first_line(error)}. "
-            f"It must be a complete ONNX file, weights inside, that onnxruntime {ort.__version__} "
-            "knows the operators of; `pyad-edge backbone export` writes such a file."
-        ) from error
+# What onnxruntime computes in, by device. CUDA in half precision would need another model file.
+_PRECISIONS = {
+    "cpu": ("fp32", "int8"),
+    "cuda": ("fp32",),
+    "tensorrt": ("fp32", "fp16", "bf16"),
+}
 
 
 class OnnxRuntimeBackend:
-    """Runs a convolutional backbone with ONNX Runtime on the CPU.
+    """Runs a convolutional backbone with ONNX Runtime.
 
-    Results are bit-equal from run to run on one machine. A picture run alone and the same picture
-    inside a batch, or other thread counts, may differ in the last bits (up to 1e-5 relative).
+    On the CPU results are bit-equal from run to run on one machine. A picture run alone and the
+    same picture inside a batch, or other thread counts, may differ in the last bits (up to 1e-5
+    relative).
     """
 
-    def __init__(self, model: bytes, *, outputs: tuple[str, ...], threads: int | None = None):
+    device = "cpu"  # where `run` and sessions take and give arrays: host memory, on any device
+
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        outputs: tuple[str, ...],
+        input_size: tuple[int, int] | None = None,
+        precision: str = "fp32",
+        device: str = "cpu",
+        threads: int | None = None,
+        spinning: bool = True,
+        cache_key: str | None = None,
+        calibration: Float32 | None = None,
+    ) -> None:
         """Loads the network.
 
         Args:
             model: Bytes of an ONNX file: one float32 input (N, 3, H, W), weights inside.
             outputs: Names of the outputs wanted, in the wanted order, each (N, C, h, w) float32.
+            input_size: (H, W) of sessions; none: what the network declares.
+            precision: fp32; int8 on the CPU; fp16 and bf16 on ``tensorrt``.
+            device: ``cpu``, ``cuda``, ``cuda:1``, ``tensorrt``. Where a part of the network cannot
+                run there, it is refused.
             threads: Threads for one operator, 1 to 1024; all usable cores where not given.
+            spinning: Whether the CPU's threads wait busily between operators; off where other
+                processes want the cores.
+            cache_key: SHA-256 of the engine, under which an int8 network is kept.
+            calibration: (n, 3, H, W) float32 of normal pictures, to quantise with where no int8
+                network is kept yet.
 
         Raises:
-            SettingError: if `threads` is no whole number from 1 to 1024 or `outputs` is empty.
-            BackendError: if onnxruntime is missing, the bytes are no ONNX model, the input is not
-                of that form, or an output does not exist.
+            SettingError: if a setting cannot be used.
+            BackendError: if onnxruntime or the device is missing, the bytes are no ONNX model, the
+                input is not of that form, or an output does not exist.
         """
-        count = min(usable_cores(), MAX_THREADS) if threads is None else _thread_count(threads)
-        self._session = open_session(model, threads=count)
+        count = thread_count("onnxruntime", threads)
+        kind, _ = split_device(device)
+        check_precision("onnxruntime", precision, _PRECISIONS[kind], where=f"device {kind}")
+        self._session = open_session(
+            model, threads=count, spinning=spinning, device=device, precision=precision
+        )
         self._input, self._shape = self._check_input()
         self._outputs = self._check_outputs(outputs)
-        self._metadata = _read_metadata(self._session)
+        self._size = input_size
+        self._metadata = read_metadata(
+            "onnxruntime", self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        )
         import onnxruntime as ort
 
         self._info: dict[str, Any] = {
             "name": "onnxruntime",
             "version": str(ort.__version__),
             "provider": str(self._session.get_providers()[0]),
+            "device": device,
+            "precision": precision,
             "threads": count,
+            "spinning": spinning,
         }
+        if precision == "int8":
+            made = int8_network(
+                model,
+                engine=cache_key or hashlib.sha256(model).hexdigest(),
+                calibration=calibration,
+            )
+            self._session = open_session(made.content, threads=count, spinning=spinning)
+            self._info["calibration"] = made.about["calibration"]
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -114,7 +124,7 @@ class OnnxRuntimeBackend:
         return self._outputs
 
     @property
-    def input_shape(self) -> tuple[int | None, int | None, int | None, int | None]:
+    def input_shape(self) -> Shape:
         """(N, 3, H, W) as the network declares it; None where any size will do."""
         return self._shape
 
@@ -125,7 +135,9 @@ class OnnxRuntimeBackend:
 
     @property
     def info(self) -> dict[str, Any]:
-        """`name`, `version`, `provider` and `threads`."""
+        """`name`, `version`, `provider`, `device`, `precision`, `threads`, `spinning`; for int8
+        also `calibration`.
+        """
         return dict(self._info)
 
     def run(self, batch: Float32) -> list[Float32]:
@@ -141,48 +153,32 @@ class OnnxRuntimeBackend:
             BackendError: if the batch does not fit the network or the network fails.
             ResourceError: if there is not enough memory for a batch of that size.
         """
-        self._check_batch(batch)
+        check_batch("onnxruntime", batch, self._shape)
         try:
             found = self._session.run(
                 list(self._outputs), {self._input: np.ascontiguousarray(batch)}
             )
         except Exception as error:
-            text = _first_line(error)
-            if "alloc" in text.lower():
-                raise ResourceError(
-                    f"[onnxruntime] not enough memory for a batch of shape {batch.shape}: {text}. "
-                    "Use fewer pictures at once or a smaller size."
-                ) from error
-            raise BackendError(
-                f"[onnxruntime] the network failed on a batch of shape {batch.shape}: {text}. "
-                "Is the picture too small for this backbone?"
-            ) from error
+            raise run_error("onnxruntime", batch.shape, first_line(error)) from error
         for name, array in zip(self._outputs, found, strict=True):
-            if array.ndim != 4 or len(array) != len(batch):
-                raise BackendError(
-                    f"[onnxruntime] expected output {name!r} of shape ({len(batch)}, C, h, w), got "
-                    f"{array.shape}. Choose the name of a convolutional layer."
-                )
+            check_output(name, array.shape, len(batch))
         return [np.ascontiguousarray(array) for array in found]
 
-    def _check_batch(self, batch: Float32) -> None:
-        wanted = tuple(size if size else "NCHW"[axis] for axis, size in enumerate(self._shape))
-        if batch.dtype != np.float32:
-            raise BackendError(
-                f"[onnxruntime] expected a batch of float32, got {batch.dtype}. Pass pictures "
-                "through `pyad_edge.ops.preprocess` first."
-            )
-        fits = batch.ndim == 4 and all(
-            got > 0 and size in (None, got)
-            for size, got in zip(self._shape, batch.shape, strict=True)
-        )
-        if not fits:
-            raise BackendError(
-                f"[onnxruntime] expected a batch of shape ({', '.join(map(str, wanted))}), got "
-                f"{batch.shape}. Was the engine exported with another size or backbone?"
-            )
+    def session(self, batch: int) -> OnnxRuntimeSession:
+        """Plans a binding for batches of `batch` pictures; see `Session`.
 
-    def _check_input(self) -> tuple[str, tuple[int | None, int | None, int | None, int | None]]:
+        Raises:
+            BackendError: if the network does not take such a batch.
+            ResourceError: if there is not enough memory for it.
+        """
+        return OnnxRuntimeSession(
+            self._session,
+            name=self._input,
+            shape=batch_shape("onnxruntime", batch, self._size, self._shape),
+            outputs=self._outputs,
+        )
+
+    def _check_input(self) -> tuple[str, Shape]:
         inputs = self._session.get_inputs()
         found = ", ".join(f"{i.name} {i.shape} {i.type}" for i in inputs)
         one = len(inputs) == 1 and inputs[0].type == _FLOAT and len(inputs[0].shape) == 4
@@ -217,29 +213,30 @@ class OnnxRuntimeBackend:
         return tuple(names)
 
 
-def _thread_count(threads: Any) -> int:
+def examine() -> dict[str, Any]:
+    """Whether it can run here, in what; see `pyad_edge.backends.registry.examine_backends`."""
+    version = installed_version("onnxruntime", "onnxruntime", "onnxruntime-gpu")
     try:
-        return whole_number("onnxruntime", "threads", threads, 1, MAX_THREADS)
-    except (TypeError, ValueError) as error:
-        raise SettingError(f"{error} Leave the setting out to use all cores.") from error
+        import onnxruntime as ort
 
-
-def _read_metadata(session: Any) -> dict[str, Any]:
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if text is None:
-        return {}
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise BackendError(
-            f"[onnxruntime] the model's entry {METADATA_KEY!r} is not a JSON object: "
-            f"{str(text)[:80]!r}. Write the file again with `pyad-edge backbone export`."
-        )
-    return found
-
-
-def _first_line(error: Exception) -> str:
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error).strip())
-    return text.splitlines()[0].rstrip(". ")[:300] if text else type(error).__name__
+        providers = ort.get_available_providers()
+    except ImportError as error:
+        return {
+            "name": "onnxruntime",
+            "version": version,
+            "state": "missing",
+            "devices": (),
+            "precisions": (),
+            "why": f"does not import ({error}): pip install onnxruntime",
+        }
+    devices = tuple(name for name, (provider, _) in PROVIDERS.items() if provider in providers)
+    offered = {precision: None for device in devices for precision in _PRECISIONS[device]}
+    absent = [name for name in PROVIDERS if name not in devices]
+    return {
+        "name": "onnxruntime",
+        "version": version,
+        "state": "ok",
+        "devices": devices,
+        "precisions": tuple(offered),
+        "why": f"{' and '.join(absent)} need onnxruntime-gpu" if absent else "",
+    }

@@ -31,6 +31,8 @@ def find_regions(
     anomaly_map: NDArray[np.float32],
     mask: NDArray[np.bool_],
     map_box: tuple[float, float, float, float],
+    *,
+    frame_size: tuple[int, int] | None = None,
 ) -> tuple[Region, ...]:
     """Connected regions (8 neighbours) of a mask, the highest score first.
 
@@ -38,8 +40,11 @@ def find_regions(
         anomaly_map: (H, W) float32.
         mask: (H, W) bool.
         map_box: (x, y, width, height), where the map lies in the frame, in its pixels.
+        frame_size: (H, W) of the frame, where the map may reach past it; boxes are cut there.
     """
     H, W = mask.shape
+    bottom, right = frame_size if frame_size is not None else (np.inf, np.inf)
+    least = 0.0 if frame_size is not None else -np.inf
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     scale_x, scale_y = map_box[2] / W, map_box[3] / H
     regions = []
@@ -47,8 +52,10 @@ def find_regions(
         left, top, width, height, area = (int(v) for v in stats[label])
         window = (slice(top, top + height), slice(left, left + width))
         score = float(anomaly_map[window][labels[window] == label].max())
-        x0, x1 = map_box[0] + left * scale_x, map_box[0] + (left + width) * scale_x
-        y0, y1 = map_box[1] + top * scale_y, map_box[1] + (top + height) * scale_y
+        x0 = max(map_box[0] + left * scale_x, least)
+        y0 = max(map_box[1] + top * scale_y, least)
+        x1 = min(map_box[0] + (left + width) * scale_x, right)
+        y1 = min(map_box[1] + (top + height) * scale_y, bottom)
         # 27 / 47 * 47 is a little more than 27: a border that rounding moved stays where it was.
         x, y = math.floor(x0 + ROUNDING), math.floor(y0 + ROUNDING)
         regions.append(

@@ -23,7 +23,7 @@ from pyad_edge.engine_manifest import InputSpec
 from pyad_edge.errors import DataError
 from pyad_edge.pixel_formats import PIXEL_FORMATS, PixelFormat
 
-__all__ = ["FrameFormat", "Picture", "levels"]
+__all__ = ["FrameFormat", "Picture", "levels", "plain_rgb"]
 
 Picture = NDArray[np.uint8]
 Frame = NDArray[Any]
@@ -101,12 +101,7 @@ class FrameFormat:
 
     def rgb(self, frame: Frame) -> Picture:
         """The frame as (H, W, 3) uint8 RGB, to show to people."""
-        picture = self.picture(frame)
-        if picture.ndim == 2:
-            picture = np.broadcast_to(picture[..., np.newaxis], (*picture.shape, 3))
-        elif self.color_order == "bgr":
-            picture = picture[..., ::-1]
-        return np.ascontiguousarray(picture)
+        return plain_rgb(self.picture(frame), self.color_order)
 
     def _check_values(self, values: Frame) -> None:
         name, bits = self.pixels.name, self.pixels.bits
@@ -124,6 +119,15 @@ class FrameFormat:
                 f"{int(values.max())}. Does the camera send more bits, or put them at the top of "
                 "the 16? Set it to unpacked, low-aligned values."
             )
+
+
+def plain_rgb(picture: Picture, color_order: Literal["rgb", "bgr"]) -> Picture:
+    """A picture (H, W), (H, W, 1) or (H, W, 3) uint8 as (H, W, 3) RGB, C-contiguous."""
+    if picture.ndim == 2 or picture.shape[2] == 1:
+        picture = np.broadcast_to(picture.reshape(*picture.shape[:2], 1), (*picture.shape[:2], 3))
+    elif color_order == "bgr":
+        picture = picture[..., ::-1]
+    return np.ascontiguousarray(picture)
 
 
 def levels(values: Frame, window: tuple[float, float]) -> Picture:

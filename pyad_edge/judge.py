@@ -60,7 +60,7 @@ class Judge:
         began = time.perf_counter()
         patches, share = scores.patches, len(scores.maps)
         score = float(patches.image[n])
-        mask, regions = self._regions(scores, n, limits.map_value, box)
+        mask, regions = self._regions(scores, n, limits.map_value, box, frame_size)
         h, w = patches.patch[n].shape
         row, column = divmod(int(patches.patch[n].argmax()), w)
         result = Result(
@@ -87,7 +87,7 @@ class Judge:
         return result
 
     def _regions(
-        self, scores: Scores, n: int, map_value: float, box: Box
+        self, scores: Scores, n: int, map_value: float, box: Box, frame_size: tuple[int, int]
     ) -> tuple[Any, tuple[Region, ...]]:
         anomaly_map = scores.maps[n]
         (mask,) = self._masks.take((anomaly_map.shape, np.bool_))
@@ -96,7 +96,7 @@ class Judge:
             mask.fill(False)
             return mask, ()
         np.greater(anomaly_map, limit, out=mask)
-        return mask, find_regions(anomaly_map, mask, box)
+        return mask, find_regions(anomaly_map, mask, box, frame_size=frame_size)
 
     def _nearest(self, scores: Scores, n: int, row: int, column: int) -> Nearest:
         picture, i, j = self._sources[scores.patches.rows[n][row, column]].tolist()

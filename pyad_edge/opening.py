@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pyad_edge.backends import OnnxRuntimeBackend
 from pyad_edge.engine import Engine
 from pyad_edge.errors import SettingError
 from pyad_edge.heads.approximate_index import ApproximateBank
 from pyad_edge.heads.memory_bank import MemoryBankHead
+from pyad_edge.input_choice import MaskSource, choose_input, pipeline_of
 from pyad_edge.pipeline import Pipeline
 
 __all__ = ["build_pipeline"]
@@ -22,18 +23,32 @@ def build_pipeline(
     device: str | None = None,
     threads: int | None = None,
     spinning: bool = True,
+    color_order: Literal["rgb", "bgr"] | None = None,
+    pixel_format: str | None = None,
+    size_policy: str | None = None,
+    mask: MaskSource | None = None,
 ) -> Pipeline:
     """The pipeline of a verified engine, on the backend that was asked for and no other.
 
     Args:
         engine: its network, memory bank and settings.
         backend, precision, device, threads, spinning: see :class:`pyad_edge.Runtime`.
+        color_order, pixel_format, size_policy, mask: the same.
 
     Raises:
         BackendError: if the network does not run here, or the engine's index needs faiss.
+        DataError: if the mask's file cannot be read.
         EngineError: if faiss cannot read the index.
-        SettingError: if the backend is unknown or has no such precision, device or threads.
+        SettingError: if the input asked for would change what scores mean, or the backend is
+            unknown or has no such precision, device or threads.
     """
+    declared = choose_input(
+        engine,
+        color_order=color_order,
+        pixel_format=pixel_format,
+        size_policy=size_policy,
+        mask=mask,
+    )
     manifest, bank = engine.manifest, engine.tensors["bank/features"]
     if (backend, precision, device) != ("onnxruntime", None, None) or not spinning:
         raise SettingError(f"[Runtime] unknown backend '{backend}'. This version has: onnxruntime.")
@@ -54,4 +69,4 @@ def build_pipeline(
         "head": MemoryBankHead(bank, manifest.head, approximate=approximate),
         "sigma": manifest.anomaly_map.sigma,
     }
-    return Pipeline(**parts)
+    return pipeline_of(engine, parts, declared) or Pipeline(**parts)

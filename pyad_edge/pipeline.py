@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from pyad_edge.backends import Backend
 from pyad_edge.buffers import ArrayPool
 from pyad_edge.engine_manifest import Preprocessing
 from pyad_edge.errors import BackendError
+from pyad_edge.frames import plain_rgb
 from pyad_edge.heads.memory_bank import MemoryBankHead, PatchScores
 from pyad_edge.ops import MapPlan, PreprocessPlan
 from pyad_edge.preprocessing import check_frame, input_size, map_box
@@ -90,6 +91,25 @@ class Pipeline:
             DataError: if the type, shape or size cannot be inspected.
         """
         check_frame(frame)
+
+    @property
+    def own(self) -> Pipeline:
+        """The pipeline that the engine's golden frames were scored with."""
+        return self
+
+    @property
+    def input_info(self) -> dict[str, Any]:
+        """What frames it takes, as plain data."""
+        return {"pixel_format": None, "size_policy": "resize", "regions_of_interest": 0}
+
+    def show(self, frame: Frame, *, color_order: Literal["rgb", "bgr"] | None = None) -> Frame:
+        """The frame as (H, W, 3) uint8 RGB, for people.
+
+        Raises:
+            DataError: as :meth:`check`.
+        """
+        self.check(frame)
+        return plain_rgb(frame, color_order or self.preprocessing.color_order)
 
     def map_box(self, frame_size: tuple[int, int]) -> tuple[float, float, float, float]:
         """The part of a frame (H, W) that its map covers: (x, y, width, height) in its pixels."""

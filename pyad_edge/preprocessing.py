@@ -50,7 +50,15 @@ def check_frame(frame: Frame) -> None:
     if frame.ndim not in (2, 3) or (frame.ndim == 3 and frame.shape[2] not in (1, 3)):
         hint = " Drop the alpha channel with frame[..., :3]." if frame.shape[-1:] == (4,) else ""
         raise DataError(f"{expected} shape {frame.shape}.{hint}")
-    H, W = frame.shape[:2]
+    check_size(frame.shape[0], frame.shape[1])
+
+
+def check_size(H: int, W: int) -> None:
+    """Refuse frames too small or too large.
+
+    Raises:
+        DataError: names the size.
+    """
     if not (MIN_SIDE <= H <= MAX_SIDE and MIN_SIDE <= W <= MAX_SIDE):
         raise DataError(
             f"[infer] expected sides of {MIN_SIDE} to {MAX_SIDE} pixels, got {W} x {H}. "

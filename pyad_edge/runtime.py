@@ -15,6 +15,7 @@ from pyad_edge.calibration import Threshold
 from pyad_edge.engine import Engine, read_engine
 from pyad_edge.errors import BackendError, SettingError
 from pyad_edge.golden import check_golden
+from pyad_edge.input_choice import MaskSource
 from pyad_edge.judge import Judge
 from pyad_edge.limits import Limits, choose_limits
 from pyad_edge.opening import build_pipeline
@@ -54,6 +55,12 @@ class Runtime:
         review: of a band for review below the threshold; see :meth:`set_threshold`.
         color_order: of the frames that will come, ``rgb`` or ``bgr`` (OpenCV's); none: the
             engine's own.
+        pixel_format: of the frames that will come, a PFNC name such as ``BGR8``, where it shows
+            what the engine's own shows; none: the engine's own.
+        size_policy: ``error`` to refuse frames of another size than the training pictures', where
+            the engine knows it; none: the engine's own.
+        mask: region of interest, an array (H, W) or a picture file: only what is not 0 is
+            inspected, of what the engine's own mask leaves.
 
     Raises:
         EngineError: if the file is damaged, foreign, too new, or its golden scores drift.
@@ -74,6 +81,9 @@ class Runtime:
         threshold: float | None = None,
         review: float | None = None,
         color_order: Literal["rgb", "bgr"] | None = None,
+        pixel_format: str | None = None,
+        size_policy: str | None = None,
+        mask: MaskSource | None = None,
     ) -> None:
         if color_order not in (None, "rgb", "bgr"):
             raise SettingError(
@@ -95,6 +105,10 @@ class Runtime:
             device=device,
             threads=threads,
             spinning=spinning,
+            color_order=color_order,
+            pixel_format=pixel_format,
+            size_policy=size_policy,
+            mask=mask,
         )
         self._judge = Judge(self.engine)
         self._golden_tolerance = self.engine.manifest.golden.tolerance
@@ -247,6 +261,14 @@ class Runtime:
         """What scores frames; its ``backend`` runs the network."""
         return self._pipeline
 
+    def picture(self, frame: Frame) -> NDArray[np.uint8]:
+        """A frame as (H, W, 3) uint8 RGB, for overlays: in grey levels as the network sees it.
+
+        Raises:
+            DataError: as :meth:`infer`.
+        """
+        return self._pipeline.show(frame, color_order=self._color_order)
+
     @property
     def info(self) -> dict[str, Any]:
         """What runs where, as plain data."""
@@ -261,6 +283,7 @@ class Runtime:
             "kernels": {"device": "cpu", "level": cpu_level(), "threads": num_threads()},
             "search": "exact" if manifest.index is None else manifest.index.statement(),
             "color_order": self._color_order or manifest.preprocessing.color_order,
+            "input": self._pipeline.input_info,
             "input_size": list(self._pipeline.input_size),
             "threshold": limits.statement(),
             "thresholds": {

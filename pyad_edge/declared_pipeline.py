@@ -1,0 +1,285 @@
+"""The pipeline of an engine that declares its input, and of a runtime with a region of interest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pyad_edge.backends import Backend
+from pyad_edge.engine_manifest import InputSpec, Preprocessing
+from pyad_edge.errors import BackendError, DataError
+from pyad_edge.frames import FrameFormat, Picture, plain_rgb
+from pyad_edge.geometry import Box, FramePlan, Geometry, Tile
+from pyad_edge.heads.memory_bank import MemoryBankHead, PatchScores
+from pyad_edge.ops import anomaly_map, preprocess
+from pyad_edge.pipeline import Pipeline, Scores
+from pyad_edge.preprocessing import check_frame, check_size
+from pyad_edge.roi import Mask
+
+__all__ = ["DeclaredInput", "DeclaredPipeline"]
+
+Frame = NDArray[Any]
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class DeclaredInput:
+    """What frames will come, and what is done about their size.
+
+    Attributes:
+        spec: as the engine declares it; None: it declares nothing.
+        format: of the frames that come; None: uint8, mono or ``color_order``.
+        color_order: of such frames; of a format, that of the pictures made of it.
+        policy: the size policy in force, ``error`` being ``resize`` with a
+        frame_size: (H, W) that every frame must have; None: any.
+        masks: regions of interest, (H, W) uint8; what all of them hold is inspected.
+    """
+
+    spec: InputSpec | None
+    format: FrameFormat | None
+    color_order: Literal["rgb", "bgr"]
+    policy: Literal["resize", "letterbox", "tile"]
+    frame_size: tuple[int, int] | None
+    masks: tuple[Mask, ...]
+
+
+class DeclaredPipeline(Pipeline):
+    """Scores frames of a declared format, one by one; thread-safe.
+
+    It allocates what a frame's conversion and map need. Patches that do not count are -1 in the
+    patch scores, and have row -1; the map is 0 there.
+
+    Args:
+        preprocessing, backend, head, sigma: as for :class:`Pipeline`.
+        declared: see there.
+        grid: (h, w), patches of the network's input.
+        own: the pipeline with the engine's own input, where ``declared`` departs from it.
+    """
+
+    one_by_one = True
+
+    def __init__(
+        self,
+        *,
+        preprocessing: Preprocessing,
+        backend: Backend,
+        head: MemoryBankHead,
+        sigma: float,
+        declared: DeclaredInput,
+        grid: tuple[int, int],
+        own: Pipeline | None = None,
+    ) -> None:
+        super().__init__(preprocessing=preprocessing, backend=backend, head=head, sigma=sigma)
+        self.declared = declared
+        self.geometry = Geometry(
+            preprocessing=preprocessing,
+            policy=declared.policy,
+            spec=declared.spec,
+            grid=grid,
+            sigma=sigma,
+            masks=declared.masks,
+        )
+        self._own = own
+
+    @property
+    def own(self) -> Pipeline:
+        """The pipeline that the engine's golden frames were scored with."""
+        return self._own if self._own is not None else self
+
+    @property
+    def input_info(self) -> dict[str, Any]:
+        """What frames it takes, as plain data."""
+        declared = self.declared
+        return {
+            "pixel_format": None if declared.format is None else declared.format.pixels.name,
+            "window": None if declared.format is None else declared.format.window,
+            "size_policy": declared.policy if declared.frame_size is None else "error",
+            "frame_size": declared.frame_size,
+            "regions_of_interest": len(declared.masks),
+        }
+
+    def check(self, frame: Frame) -> None:
+        """Refuse what is not a frame of the declared format and size.
+
+        Raises:
+            DataError: names what was declared and what came.
+        """
+        if self.declared.format is None:
+            check_frame(frame)
+        else:
+            self.declared.format.check(frame)
+            check_size(frame.shape[0], frame.shape[1])
+        wanted = self.declared.frame_size
+        if wanted is not None and frame.shape[:2] != wanted:
+            raise DataError(
+                f"[infer] expected a frame of {wanted[1]} x {wanted[0]} pixels (size policy "
+                f"'error'), got {frame.shape[1]} x {frame.shape[0]}. Set the camera's region of "
+                "interest as it was for the training pictures."
+            )
+
+    def map_box(self, frame_size: tuple[int, int]) -> Box:
+        """The part of a frame that its map covers; it may reach past the frame."""
+        return self.geometry.plan(frame_size).box
+
+    def show(self, frame: Frame, *, color_order: Literal["rgb", "bgr"] | None = None) -> Picture:
+        """The frame as (H, W, 3) uint8 RGB, as the network sees it but at its own size."""
+        self.check(frame)
+        if self.declared.format is not None:
+            return self.declared.format.rgb(frame)
+        return plain_rgb(frame, self.declared.color_order)
+
+    def features(self, frame: Frame) -> list[tuple[Tile, tuple[Array, ...]]]:
+        """Every tile with the network's outputs for it, (1, C, h, w) each; for the fit.
+
+        Raises:
+            DataError, BackendError: as :meth:`score`.
+        """
+        self.check(frame)
+        plan = self.geometry.plan((frame.shape[0], frame.shape[1]))
+        picture = self._picture(frame)
+        found = []
+        with self._workspaces.borrow(1) as workspace:
+            for tile in plan.tiles:
+                self._write(picture, plan, tile, workspace.session.input)
+                workspace.session.run()
+                found.append((tile, tuple(level.copy() for level in workspace.session.outputs)))
+        return found
+
+    def score(
+        self, frames: Sequence[Frame], *, color_order: Literal["rgb", "bgr"] | None = None
+    ) -> Scores:
+        """Score frames whose maps have one size, such as a single one.
+
+        Args:
+            frames: at least one, of the declared format.
+            color_order: settled when the pipeline was made; not looked at.
+
+        Raises:
+            DataError: if a frame does not fit what was declared.
+            BackendError: if the network fails or gives values that are not finite.
+        """
+        for frame in frames:
+            self.check(frame)
+        if len(frames) == 1:
+            return self._score(frames[0])
+        scores = [self._score(frame) for frame in frames]
+        return Scores(
+            _stacked([one.patches for one in scores]),
+            np.concatenate([one.maps for one in scores]),
+            np.concatenate([one.map_maxima for one in scores]),
+            {key: sum(one.timings[key] for one in scores) for key in scores[0].timings},
+        )
+
+    def _score(self, frame: Frame) -> Scores:
+        start = time.perf_counter()
+        plan = self.geometry.plan((frame.shape[0], frame.shape[1]))
+        picture = self._picture(frame)
+        timings = {"preprocess": (time.perf_counter() - start) * 1e3, "backbone": 0.0, "head": 0.0}
+        found = []
+        with self._workspaces.borrow(1) as workspace:
+            for tile in plan.tiles:
+                begin = time.perf_counter()
+                self._write(picture, plan, tile, workspace.session.input)
+                written = time.perf_counter()
+                workspace.session.run()
+                ran = time.perf_counter()
+                try:
+                    found.append(self.head.score(workspace.session.outputs, valid=tile.valid))
+                except ValueError as error:
+                    raise BackendError(
+                        f"[infer] the network's output cannot be scored: {error} The frame counts "
+                        "as a fault."
+                    ) from error
+                timings["preprocess"] += (written - begin) * 1e3
+                timings["backbone"] += (ran - written) * 1e3
+                timings["head"] += (time.perf_counter() - ran) * 1e3
+        begin = time.perf_counter()
+        patches = _assembled(found, plan)
+        shown = patches.patch
+        if plan.counts is not None:
+            shown = np.where(plan.counts, shown, np.float32(0.0))
+        maps, maxima = anomaly_map(shown, size=plan.map_size, sigma=self.sigma)
+        if plan.gain is not None:
+            maps *= plan.gain
+            maxima = maps.max(axis=(1, 2))
+        timings["map"] = (time.perf_counter() - begin) * 1e3
+        return Scores(patches, maps, maxima, timings)
+
+    def _picture(self, frame: Frame) -> Picture:
+        return frame if self.declared.format is None else self.declared.format.picture(frame)
+
+    def _write(self, picture: Picture, plan: FramePlan, tile: Tile, out: Array) -> None:
+        """One tile of a picture as the network's input, (1, 3, H, W) float32."""
+        settings = self.preprocessing
+        piece = picture[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
+        below, right = tile.height - piece.shape[0], tile.width - piece.shape[1]
+        if below or right:
+            piece = np.asarray(
+                cv2.copyMakeBorder(
+                    np.ascontiguousarray(piece), 0, below, 0, right, cv2.BORDER_REFLECT_101
+                ),
+                np.uint8,
+            )
+        top, left, height, width = tile.inner
+        whole = (height, width) == self.input_size
+        found = preprocess(
+            piece,
+            resize=settings.resize if whole else (height, width),
+            crop=settings.crop,
+            mean=settings.mean,
+            std=settings.std,
+            color_order=self.declared.color_order,
+            out=out if whole else None,
+        )
+        if not whole:
+            spec = self.declared.spec
+            level = (spec.padding or 0) / 255.0 if spec is not None else 0.0
+            grey = [(level - m) / s for m, s in zip(settings.mean, settings.std, strict=True)]
+            out[0] = np.array(grey, np.float32)[:, np.newaxis, np.newaxis]
+            out[:, :, top : top + height, left : left + width] = found
+
+
+def _stacked(scores: Sequence[PatchScores]) -> PatchScores:
+    return PatchScores(
+        np.concatenate([one.image for one in scores]),
+        np.concatenate([one.patch for one in scores]),
+        np.concatenate([one.rows for one in scores]),
+        np.concatenate([one.distances for one in scores]),
+    )
+
+
+def _assembled(found: Sequence[PatchScores], plan: FramePlan) -> PatchScores:
+    """Scores of all tiles on the frame's grid.
+
+    The frame's score is that of the tile that holds the patch with the largest score: eq. 7 looks
+    at nothing but that patch. Of equal ones the first in row-major order of the frame wins.
+    """
+    patch = np.full((1, *plan.grid), -1.0, np.float32)
+    distances = patch.copy()
+    rows = np.full((1, *plan.grid), -1, np.int64)
+    best, image = (-1.0, -patch.size), np.zeros(1, np.float32)
+    for tile, scores in zip(plan.tiles, found, strict=True):
+        height, width = tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start
+        row, column = tile.at
+        target = (0, slice(row, row + height), slice(column, column + width))
+        source = (0, tile.rows, tile.columns)
+        taken = np.ones((height, width), bool) if tile.valid is None else tile.valid[source] > 0
+        for whole, part in (
+            (patch, scores.patch),
+            (distances, scores.distances),
+            (rows, scores.rows),
+        ):
+            np.copyto(whole[target], part[source], where=taken)
+        own = patch[target]
+        y, x = divmod(int(own.argmax()), width)
+        rank = (float(own[y, x]), -((row + y) * plan.grid[1] + column + x))
+        if rank > best:
+            best = rank
+            image[0] = scores.image[0]
+    return PatchScores(image, patch, rows, distances)

@@ -1,0 +1,197 @@
+"""What frames a runtime takes: what the engine declares, and what may be asked for instead.
+
+A threshold means something only for frames that look as the calibration pictures did, so another
+choice is taken where the picture behind the frame stays the same (another order of colours) or
+where less of it is inspected (a smaller region), and refused where scores would change.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyad_edge.declared_pipeline import DeclaredInput, DeclaredPipeline
+from pyad_edge.engine import Engine
+from pyad_edge.engine_input import MASK
+from pyad_edge.engine_manifest import InputSpec
+from pyad_edge.errors import SettingError
+from pyad_edge.frames import FrameFormat
+from pyad_edge.pipeline import Pipeline
+from pyad_edge.pixel_formats import PIXEL_FORMATS, PixelFormat, same_pixels
+from pyad_edge.roi import Mask, as_mask, read_roi
+
+__all__ = ["MaskSource", "choose_input", "declared_input", "pipeline_of"]
+
+Order = Literal["rgb", "bgr"]
+MaskSource: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | NDArray[np.bool_]"
+_POLICIES = ("error", "resize", "letterbox", "tile")
+
+
+def declared_input(spec: InputSpec, mask: Mask | None) -> DeclaredInput:
+    """An engine's own input; ``mask`` is its tensor ``input/mask``, where it has one."""
+    frames = FrameFormat.of(spec)
+    error = spec.size_policy == "error"
+    return DeclaredInput(
+        spec=spec,
+        format=frames,
+        color_order=frames.color_order,
+        policy="resize" if spec.size_policy == "error" else spec.size_policy,
+        frame_size=spec.frame_size if error else None,
+        masks=() if mask is None else (mask,),
+    )
+
+
+def choose_input(
+    engine: Engine,
+    *,
+    color_order: Order | None = None,
+    pixel_format: str | None = None,
+    size_policy: str | None = None,
+    mask: MaskSource | None = None,
+) -> DeclaredInput | None:
+    """The input in force; None where neither the engine nor the caller says anything.
+
+    Args:
+        engine: declares its own input, or none.
+        color_order: of the frames; for engines with a pixel format, the same format in that order.
+        pixel_format: that the camera sends, by PFNC, instead of the engine's.
+        size_policy: the engine's own, or ``error`` where it knows the size of its frames.
+        mask: array or file of a region of interest; what it and the engine's own mask both hold is
+            inspected.
+
+    Raises:
+        SettingError: if a choice is unknown or would change what scores mean.
+        DataError: if the mask's file cannot be read.
+    """
+    spec = engine.manifest.input
+    if spec is None and pixel_format is None and size_policy is None and mask is None:
+        return None
+    if pixel_format is not None and color_order is not None:
+        raise SettingError(
+            f"[Runtime] expected either color_order or pixel_format, got {color_order!r} and "
+            f"{pixel_format!r}. A pixel format says its order."
+        )
+    masks = tuple(engine.tensors[name] for name in (MASK,) if name in engine.tensors)
+    own_size = spec.frame_size if spec is not None else None
+    if mask is not None:
+        masks = (*masks, _mask(mask, own_size))
+    frames = _format(engine, spec, pixel_format, color_order)
+    order = color_order or engine.manifest.preprocessing.color_order
+    policy = _policy(spec, size_policy)
+    return DeclaredInput(
+        spec=spec,
+        format=frames,
+        color_order=frames.color_order if frames is not None else order,
+        policy="resize" if spec is None or spec.size_policy == "error" else spec.size_policy,
+        frame_size=own_size if policy == "error" else None,
+        masks=masks,
+    )
+
+
+def _mask(mask: MaskSource, frame_size: tuple[int, int] | None) -> Mask:
+    found = read_roi(mask) if isinstance(mask, (str, os.PathLike)) else as_mask(mask)
+    if frame_size is not None and found.shape != tuple(frame_size):
+        raise SettingError(
+            f"[Runtime] expected a mask of the frames' {frame_size[1]} x {frame_size[0]} pixels, "
+            f"got {found.shape[1]} x {found.shape[0]}. Paint it over a frame of the camera."
+        )
+    return found
+
+
+def _format(
+    engine: Engine, spec: InputSpec | None, name: str | None, order: Order | None
+) -> FrameFormat | None:
+    """The format of the frames that come; None: uint8, mono or in the engine's colour order."""
+    if spec is None:
+        if name is None:
+            return None
+        asked = _known(name)
+        if asked.is_deep or asked.bayer is not None:
+            raise SettingError(
+                f"[Runtime] {engine.path} was fitted on pictures of 8 bits per channel, so scores "
+                f"of {name} frames would mean something else. Train an engine with --pixel-format "
+                f"{name}."
+            )
+        return FrameFormat(name, None)
+    declared = PIXEL_FORMATS[spec.pixel_format]
+    if order is not None:
+        return FrameFormat(_reordered(engine, declared, order), spec.window)
+    asked = declared if name is None else _known(name)
+    if not same_pixels(declared, asked):
+        raise SettingError(
+            f"[Runtime] {engine.path} was fitted on {declared.name} frames, so scores of "
+            f"{asked.name} frames would mean something else. Set the camera to {declared.name}, or "
+            f"train an engine with --pixel-format {asked.name}."
+        )
+    return FrameFormat(asked.name, spec.window)
+
+
+def _known(name: str) -> PixelFormat:
+    if name not in PIXEL_FORMATS:
+        raise SettingError(
+            f"[Runtime] unknown pixel format {name!r}. Known are the unpacked ones by PFNC: "
+            f"{', '.join(PIXEL_FORMATS)}."
+        )
+    return PIXEL_FORMATS[name]
+
+
+def _reordered(engine: Engine, declared: PixelFormat, order: Order) -> str:
+    if declared.kind not in ("rgb", "bgr"):
+        raise SettingError(
+            f"[Runtime] {engine.path} takes {declared.name} frames, which have no colour order, "
+            f"got color_order={order!r}. Leave it out."
+        )
+    if declared.kind == order:
+        return declared.name
+    return order.upper() + declared.name[3:]
+
+
+def _policy(spec: InputSpec | None, asked: str | None) -> str:
+    declared = spec.size_policy if spec is not None else "resize"
+    if asked is None or asked == declared:
+        return declared
+    if asked not in _POLICIES:
+        raise SettingError(
+            f"[Runtime] expected size_policy as one of {', '.join(_POLICIES)}, got {asked!r}."
+        )
+    if asked == "error":
+        if spec is not None and spec.frame_size is not None:
+            return asked
+        raise SettingError(
+            "[Runtime] size_policy 'error' needs the size of the frames, which this engine does "
+            "not know. Train one with --size-policy, on pictures of one size."
+        )
+    raise SettingError(
+        f"[Runtime] this engine was fitted with the size policy '{declared}', so scores under "
+        f"'{asked}' would mean something else. Train an engine with --size-policy {asked}."
+    )
+
+
+def pipeline_of(
+    engine: Engine, parts: Mapping[str, Any], declared: DeclaredInput | None
+) -> Pipeline | None:
+    """The pipeline of an input that was declared or chosen; None where there is none.
+
+    Args:
+        engine: verified.
+        parts: arguments of :class:`~pyad_edge.pipeline.Pipeline`.
+        declared: from :func:`choose_input`.
+    """
+    if declared is None:
+        return None
+    manifest = engine.manifest
+    grid = manifest.network.grid
+    if manifest.input is None:
+        own = Pipeline(**parts)
+    else:
+        # Golden frames are small; that they have not the frames' size is no fault.
+        as_made = declared_input(manifest.input, engine.tensors.get(MASK))
+        own = DeclaredPipeline(
+            **parts, declared=dataclasses.replace(as_made, frame_size=None), grid=grid
+        )
+    return DeclaredPipeline(**parts, declared=declared, grid=grid, own=own)

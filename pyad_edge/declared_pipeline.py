@@ -4,49 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.backends import Backend
-from pyad_edge.engine_manifest import InputSpec, Preprocessing
-from pyad_edge.errors import BackendError, DataError
-from pyad_edge.frames import FrameFormat, Picture, plain_rgb
-from pyad_edge.geometry import Box, FramePlan, Geometry, Tile
+from pyad_edge.engine_manifest import Preprocessing
+from pyad_edge.errors import BackendError
+from pyad_edge.feeder import DeclaredInput, Feeder
+from pyad_edge.frames import Picture
+from pyad_edge.geometry import Box, FramePlan
 from pyad_edge.heads.memory_bank import MemoryBankHead, PatchScores
-from pyad_edge.ops import anomaly_map, preprocess
+from pyad_edge.ops import anomaly_map
 from pyad_edge.pipeline import Pipeline, Scores
-from pyad_edge.preprocessing import check_frame, check_size
-from pyad_edge.roi import Mask
 
-__all__ = ["DeclaredInput", "DeclaredPipeline"]
+__all__ = ["DeclaredPipeline"]
 
 Frame = NDArray[Any]
-Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class DeclaredInput:
-    """What frames will come, and what is done about their size.
-
-    Attributes:
-        spec: as the engine declares it; None: it declares nothing.
-        format: of the frames that come; None: uint8, mono or ``color_order``.
-        color_order: of such frames; of a format, that of the pictures made of it.
-        policy: the size policy in force, ``error`` being ``resize`` with a
-        frame_size: (H, W) that every frame must have; None: any.
-        masks: regions of interest, (H, W) uint8; what all of them hold is inspected.
-    """
-
-    spec: InputSpec | None
-    format: FrameFormat | None
-    color_order: Literal["rgb", "bgr"]
-    policy: Literal["resize", "letterbox", "tile"]
-    frame_size: tuple[int, int] | None
-    masks: tuple[Mask, ...]
 
 
 class DeclaredPipeline(Pipeline):
@@ -76,15 +51,7 @@ class DeclaredPipeline(Pipeline):
         own: Pipeline | None = None,
     ) -> None:
         super().__init__(preprocessing=preprocessing, backend=backend, head=head, sigma=sigma)
-        self.declared = declared
-        self.geometry = Geometry(
-            preprocessing=preprocessing,
-            policy=declared.policy,
-            spec=declared.spec,
-            grid=grid,
-            sigma=sigma,
-            masks=declared.masks,
-        )
+        self._feeder = Feeder(preprocessing, declared, grid=grid, sigma=sigma)
         self._own = own
 
     @property
@@ -95,7 +62,7 @@ class DeclaredPipeline(Pipeline):
     @property
     def input_info(self) -> dict[str, Any]:
         """What frames it takes, as plain data."""
-        declared = self.declared
+        declared = self._feeder.declared
         return {
             "pixel_format": None if declared.format is None else declared.format.pixels.name,
             "window": None if declared.format is None else declared.format.window,
@@ -104,52 +71,26 @@ class DeclaredPipeline(Pipeline):
             "regions_of_interest": len(declared.masks),
         }
 
+    def map_box(self, frame_size: tuple[int, int]) -> Box:
+        """The part of a frame that its map covers; it may reach past the frame."""
+        return self._feeder.plan(frame_size).box
+
     def check(self, frame: Frame) -> None:
         """Refuse what is not a frame of the declared format and size.
 
         Raises:
             DataError: names what was declared and what came.
         """
-        if self.declared.format is None:
-            check_frame(frame)
-        else:
-            self.declared.format.check(frame)
-            check_size(frame.shape[0], frame.shape[1])
-        wanted = self.declared.frame_size
-        if wanted is not None and frame.shape[:2] != wanted:
-            raise DataError(
-                f"[infer] expected a frame of {wanted[1]} x {wanted[0]} pixels (size policy "
-                f"'error'), got {frame.shape[1]} x {frame.shape[0]}. Set the camera's region of "
-                "interest as it was for the training pictures."
-            )
-
-    def map_box(self, frame_size: tuple[int, int]) -> Box:
-        """The part of a frame that its map covers; it may reach past the frame."""
-        return self.geometry.plan(frame_size).box
+        self._feeder.check(frame)
 
     def show(self, frame: Frame, *, color_order: Literal["rgb", "bgr"] | None = None) -> Picture:
-        """The frame as (H, W, 3) uint8 RGB, as the network sees it but at its own size."""
-        self.check(frame)
-        if self.declared.format is not None:
-            return self.declared.format.rgb(frame)
-        return plain_rgb(frame, self.declared.color_order)
+        """The frame as (H, W, 3) uint8 RGB: its grey levels as the network sees them.
 
-    def features(self, frame: Frame) -> list[tuple[Tile, tuple[Array, ...]]]:
-        """Every tile with the network's outputs for it, (1, C, h, w) each; for the fit.
-
-        Raises:
-            DataError, BackendError: as :meth:`score`.
+        Args:
+            frame: of the declared format.
+            color_order: settled when the pipeline was made; not looked at.
         """
-        self.check(frame)
-        plan = self.geometry.plan((frame.shape[0], frame.shape[1]))
-        picture = self._picture(frame)
-        found = []
-        with self._workspaces.borrow(1) as workspace:
-            for tile in plan.tiles:
-                self._write(picture, plan, tile, workspace.session.input)
-                workspace.session.run()
-                found.append((tile, tuple(level.copy() for level in workspace.session.outputs)))
-        return found
+        return self._feeder.show(frame)
 
     def score(
         self, frames: Sequence[Frame], *, color_order: Literal["rgb", "bgr"] | None = None
@@ -178,14 +119,14 @@ class DeclaredPipeline(Pipeline):
 
     def _score(self, frame: Frame) -> Scores:
         start = time.perf_counter()
-        plan = self.geometry.plan((frame.shape[0], frame.shape[1]))
-        picture = self._picture(frame)
+        plan = self._feeder.plan(frame.shape)
+        picture = self._feeder.picture(frame)
         timings = {"preprocess": (time.perf_counter() - start) * 1e3, "backbone": 0.0, "head": 0.0}
         found = []
         with self._workspaces.borrow(1) as workspace:
             for tile in plan.tiles:
                 begin = time.perf_counter()
-                self._write(picture, plan, tile, workspace.session.input)
+                self._feeder.write(picture, plan, tile, workspace.session.input)
                 written = time.perf_counter()
                 workspace.session.run()
                 ran = time.perf_counter()
@@ -210,39 +151,6 @@ class DeclaredPipeline(Pipeline):
             maxima = maps.max(axis=(1, 2))
         timings["map"] = (time.perf_counter() - begin) * 1e3
         return Scores(patches, maps, maxima, timings)
-
-    def _picture(self, frame: Frame) -> Picture:
-        return frame if self.declared.format is None else self.declared.format.picture(frame)
-
-    def _write(self, picture: Picture, plan: FramePlan, tile: Tile, out: Array) -> None:
-        """One tile of a picture as the network's input, (1, 3, H, W) float32."""
-        settings = self.preprocessing
-        piece = picture[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
-        below, right = tile.height - piece.shape[0], tile.width - piece.shape[1]
-        if below or right:
-            piece = np.asarray(
-                cv2.copyMakeBorder(
-                    np.ascontiguousarray(piece), 0, below, 0, right, cv2.BORDER_REFLECT_101
-                ),
-                np.uint8,
-            )
-        top, left, height, width = tile.inner
-        whole = (height, width) == self.input_size
-        found = preprocess(
-            piece,
-            resize=settings.resize if whole else (height, width),
-            crop=settings.crop,
-            mean=settings.mean,
-            std=settings.std,
-            color_order=self.declared.color_order,
-            out=out if whole else None,
-        )
-        if not whole:
-            spec = self.declared.spec
-            level = (spec.padding or 0) / 255.0 if spec is not None else 0.0
-            grey = [(level - m) / s for m, s in zip(settings.mean, settings.std, strict=True)]
-            out[0] = np.array(grey, np.float32)[:, np.newaxis, np.newaxis]
-            out[:, :, top : top + height, left : left + width] = found
 
 
 def _stacked(scores: Sequence[PatchScores]) -> PatchScores:

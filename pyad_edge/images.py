@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pyad_edge.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "list_images", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "guarded_picture", "list_images", "read_image"]
 
 IMAGE_SUFFIXES = (
     ".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
@@ -48,6 +50,21 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
             pixel limit, holds several pages, more than 8 bits a channel, or real transparency.
     """
     path = Path(path)
+    with guarded_picture(path) as picture:
+        return _to_rgb(picture, path)
+
+
+@contextmanager
+def guarded_picture(path: Path, *, deep: bool = False) -> Iterator[Image.Image]:
+    """A picture file, open and decoded, for the length of a ``with`` block.
+
+    Args:
+        path: one picture.
+        deep: whether modes are left to the caller, more than 8 bits a channel included.
+
+    Raises:
+        DataError: for everything that goes wrong, in the block as well, in whole sentences.
+    """
     try:
         if path.is_dir():
             raise DataError(f"[read_image] {path} is a folder, expected one picture file.")
@@ -56,9 +73,9 @@ def read_image(path: str | Path) -> npt.NDArray[np.uint8]:
                 f"[read_image] {path} is empty (0 bytes). Copy the picture again or remove it."
             )
         # Our own handle: Pillow leaves its open when a header fails half-way.
-        with path.open("rb") as file, _open(file, path) as picture:
+        with path.open("rb") as file, _open(file, path, deep) as picture:
             picture.load()
-            return _to_rgb(picture, path)
+            yield picture
     except DataError:
         raise
     except FileNotFoundError:
@@ -118,7 +135,7 @@ def list_images(folder: str | Path, *, recursive: bool = False) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def _open(file: IO[bytes], path: Path) -> Image.Image:
+def _open(file: IO[bytes], path: Path, deep: bool) -> Image.Image:
     """Read the header and refuse what must not be decoded; warnings become errors or silence."""
     with _header_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -130,11 +147,11 @@ def _open(file: IO[bytes], path: Path) -> Image.Image:
                 f"[read_image] {path} has more than {Image.MAX_IMAGE_PIXELS} pixels, the limit "
                 "that protects from decompression bombs. Cut it into tiles or scale it down."
             ) from None
-        _refuse_unfit(picture, path)
+        _refuse_unfit(picture, path, deep)
     return picture
 
 
-def _refuse_unfit(picture: Image.Image, path: Path) -> None:
+def _refuse_unfit(picture: Image.Image, path: Path, deep: bool) -> None:
     # An MPO file (phones, stereo cameras) is a JPEG whose first picture is the photograph.
     frames = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
     if frames != 1:
@@ -142,6 +159,8 @@ def _refuse_unfit(picture: Image.Image, path: Path) -> None:
             f"[read_image] {path} holds {frames} pictures, expected one a file. "
             "Save each page or frame to a file of its own."
         )
+    if deep:
+        return
     if picture.mode not in (*_PLAIN_MODES, *_ALPHA_MODES, "P") or _is_deep(picture):
         mode = picture.mode if not _is_deep(picture) else f"{picture.mode}, 16 bits a channel"
         raise DataError(

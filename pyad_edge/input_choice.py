@@ -15,11 +15,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pyad_edge.declared_pipeline import DeclaredInput, DeclaredPipeline
+from pyad_edge.declared_pipeline import DeclaredPipeline
 from pyad_edge.engine import Engine
 from pyad_edge.engine_input import MASK
 from pyad_edge.engine_manifest import InputSpec
 from pyad_edge.errors import SettingError
+from pyad_edge.feeder import DeclaredInput
 from pyad_edge.frames import FrameFormat
 from pyad_edge.pipeline import Pipeline
 from pyad_edge.pixel_formats import PIXEL_FORMATS, PixelFormat, same_pixels

@@ -6,14 +6,12 @@ are stored, nothing is scaled, turned or filled in.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pyad_edge.errors import DataError
 from pyad_edge.images import guarded_picture, read_image

@@ -27,7 +27,8 @@ def test_arrays_are_as_asked_for_and_apart() -> None:
         ((7, 1), np.bool_),
     ]
     for n, array in enumerate(arrays):
-        assert array.flags.c_contiguous and array.flags.writeable
+        assert array.flags.c_contiguous
+        assert array.flags.writeable
         assert address(array) % 64 == 0
         array[...] = n
     assert [a.ravel().tolist() for a in arrays] == [[0.0] * 6, [1] * 5, [True] * 7]

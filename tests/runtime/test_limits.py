@@ -90,7 +90,8 @@ def test_a_runtime_reviews(tiny: TinyEngine) -> None:
     scores = sorted(tiny.scores.values())
     low, high = scores[2], scores[-3]
     runtime = Runtime(tiny.path, threshold=high, review=low)
-    assert runtime.review_threshold is not None and runtime.review_threshold.value == low
+    assert runtime.review_threshold is not None
+    assert runtime.review_threshold.value == low
     results = [runtime.infer(frame) for frame in frames]
     for result in results:
         wanted = "NG" if result.score > high else "REVIEW" if result.score > low else "OK"

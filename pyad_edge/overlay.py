@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from pyad_edge.result import Result
+from pyad_edge.result import Result, Verdict
 
 __all__ = ["draw_overlay"]
 
@@ -26,7 +26,12 @@ _PANEL_SIDE = (360, 720)  # the longer side of a panel lies between these
 _BANNER, _CAPTION, _GAP, _MARGIN = 44, 22, 6, 12
 _CANVAS = (24, 26, 30)
 _TEXT, _QUIET = (240, 240, 240), (170, 174, 180)
-_GOOD, _BAD = (24, 110, 60), (168, 32, 38)
+_COLORS = {
+    Verdict.OK: (24, 110, 60),
+    Verdict.REVIEW: (150, 98, 0),
+    Verdict.NG: (168, 32, 38),
+    Verdict.FAULT: (168, 32, 38),
+}
 _CONTOUR, _BOX, _TRUTH = (255, 255, 255), (255, 214, 10), (64, 224, 120)
 _MAX_BOXES = 8
 
@@ -163,22 +168,24 @@ def _boxes(panel: Image8, result: Result, scale: float) -> Image8:
 
 def _compose(panels: list[tuple[str, Image8]], result: Result, title: str) -> Image8:
     high, wide = panels[0][1].shape[:2]
-    verdict = "NG" if result.is_anomalous else "OK"
+    verdict = result.verdict
     parts = [
         f"score {result.score:.4g}",
         f"threshold {result.threshold:.4g}",
         f"p {result.p_value:.2g}",
     ]
+    if result.review_threshold is not None:
+        parts.insert(2, f"review from {result.review_threshold:.4g}")
     numbers = "    ".join(parts)
     big, small, caption = _font(24), _font(15), _font(13)
-    start = _MARGIN + big.getlength(verdict) + 18
+    start = _MARGIN + big.getlength(verdict.value) + 18
     # A banner is never narrower than its verdict and numbers: tall, thin frames get a wider canvas.
     needed = round(start + small.getlength(numbers)) + _MARGIN
     width = max(len(panels) * wide + (len(panels) + 1) * _GAP, needed)
     picture = Image.new("RGB", (width, _BANNER + _CAPTION + high + _GAP), _CANVAS)
     draw = ImageDraw.Draw(picture)
-    draw.rectangle((0, 0, width, _BANNER), fill=_BAD if result.is_anomalous else _GOOD)
-    draw.text((_MARGIN, _BANNER / 2), verdict, fill=_TEXT, font=big, anchor="lm")
+    draw.rectangle((0, 0, width, _BANNER), fill=_COLORS[verdict])
+    draw.text((_MARGIN, _BANNER / 2), verdict.value, fill=_TEXT, font=big, anchor="lm")
     draw.text((start, _BANNER / 2), numbers, fill=_TEXT, font=small, anchor="lm")
     room = width - needed - 18
     if shown := _fitting(title, room, small):

@@ -62,6 +62,9 @@ def test_banner_tells_the_verdict() -> None:
     frame = frame_of(400, 400)
     good = draw_overlay(frame, result_of(frame))[2, 2].astype(int)
     bad = draw_overlay(frame, result_of(frame, peak=2.0))[2, 2].astype(int)
+    band = replace(result_of(frame), score=1.9, review_threshold=1.5)
+    review = draw_overlay(frame, band)[2, 2].astype(int)
+    assert review[0] > review[1] + 30 > review[2] + 60  # amber
     assert good[1] > good[0] + 40  # green
     assert bad[0] > bad[1] + 80  # red
 

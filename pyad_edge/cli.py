@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from pyad_edge.bench.command import bench_command
 from pyad_edge.console import EXIT_CODES, EXIT_FAULTS, err, out, print_json, run_app
 from pyad_edge.doctor import Finding, examine
 from pyad_edge.engine import describe, read_engine
@@ -186,6 +187,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         _print_findings(findings)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(PyadError.exit_code)
+
+
+app.command("bench")(bench_command)
 
 
 def _print_findings(findings: list[Finding]) -> None:

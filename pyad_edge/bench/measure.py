@@ -1,0 +1,85 @@
+"""Runs that stand beside the scenarios: stages, backbone alone, what the first frames cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyad_edge.bench.statistics import Latency, median_interval, summarize
+from pyad_edge.runtime import Runtime
+
+__all__ = ["Backbone", "backbone_alone", "settled_early", "stage_times", "warm_up"]
+
+Frame = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The whole of ``infer`` beside the network alone, timed in turn in one run.
+
+    Attributes:
+        infer, alone: both distributions.
+        ratio, low, high: median of infer / alone pair by pair, with its 95 % bootstrap interval.
+    """
+
+    infer: Latency
+    alone: Latency
+    ratio: float
+    low: float
+    high: float
+
+
+def warm_up(answer: Callable[[Sequence[int]], None], *, together: int, count: int) -> float:
+    """Inspect frame 0 some times, alone and with others; median seconds of it alone."""
+    seconds = []
+    for _ in range(count):
+        start = time.perf_counter()
+        answer([0])
+        seconds.append(time.perf_counter() - start)
+    if together > 1:
+        for _ in range(max(count // together, 2)):
+            answer([0] * together)
+    return float(np.median(seconds))
+
+
+def stage_times(runtime: Runtime, frames: Sequence[Frame], *, rounds: int) -> dict[str, float]:
+    """Median milliseconds of each stage of ``infer``, from a run of its own."""
+    timings = [runtime.infer(frames[i % len(frames)]).timings for i in range(rounds)]
+    stages = {stage: None for times in timings for stage in times}
+    return {
+        stage: float(np.median([times[stage] for times in timings if stage in times]))
+        for stage in stages
+    }
+
+
+def backbone_alone(runtime: Runtime, frames: Sequence[Frame], *, rounds: int) -> Backbone:
+    """Time ``infer`` and the network alone, A B A B, on the runtime's own backend.
+
+    The network runs on noise that lies in its input already: neither preprocessing nor copying
+    counts for it.
+    """
+    pipeline = runtime.pipeline
+    session = pipeline.backend.session(1)
+    shape = (1, 3, *pipeline.input_size)
+    session.input[...] = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    times = np.empty((rounds, 2))
+    for i in range(-2, rounds):  # the first two are not kept
+        frame = frames[i % len(frames)]
+        start = time.perf_counter()
+        runtime.infer(frame)
+        middle = time.perf_counter()
+        session.run()
+        times[i] = middle - start, time.perf_counter() - middle
+    times *= 1e3
+    ratio = median_interval(times[:, 0] / times[:, 1])
+    return Backbone(summarize(times[:, 0]), summarize(times[:, 1]), *ratio)
+
+
+def settled_early(runtime: Runtime, frames: Sequence[Frame]) -> float:
+    """Share of the frames whose decision needs no search."""
+    return sum(runtime.decide(frame).settled == "early" for frame in frames) / len(frames)

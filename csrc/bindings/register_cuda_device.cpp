@@ -11,6 +11,7 @@ void register_cuda_device(py::module_& m) {
         const cuda::DeviceTraits traits = cuda::device_traits();
         return py::make_tuple(traits.capability, traits.multiprocessors);
     });
+    m.def("device_name", &cuda::device_name);
     m.def("device_of", [](Address memory) { return cuda::device_of(pointer<void>(memory)); });
     m.def(
         "allocate", [](size_t bytes) { return reinterpret_cast<Address>(cuda::allocate(bytes)); },

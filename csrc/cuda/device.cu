@@ -37,6 +37,13 @@ DeviceTraits device_traits() {
     return {10 * major + minor, multiprocessors};
 }
 
+std::string device_name() {
+    cudaDeviceProp properties{};
+    check(kOp, "asking for the device's name",
+          cudaGetDeviceProperties(&properties, current_device()));
+    return properties.name;
+}
+
 void* allocate(size_t bytes) {
     if (bytes == 0) return nullptr;
     void* memory = nullptr;

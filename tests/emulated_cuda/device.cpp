@@ -36,6 +36,7 @@ int current_device() {
     return current == nullptr ? 0 : std::atoi(current);
 }
 DeviceTraits device_traits() { return {90, 132}; }
+std::string device_name() { return "emulated"; }
 
 void* allocate(size_t bytes) {
     if (bytes == 0) return nullptr;

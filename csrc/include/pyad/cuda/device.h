@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace pyad::cuda {
 
@@ -19,6 +20,8 @@ struct DeviceTraits {
     int multiprocessors;
 };
 DeviceTraits device_traits();
+// Its name, as nvidia-smi prints it.
+std::string device_name();
 
 // Memory of the current device, 256-byte aligned; nullptr for no bytes.
 void* allocate(size_t bytes);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from pyad_edge.errors import DataError, SettingError
 from pyad_edge.export.duplicates import file_sha256
+from pyad_edge.frame_files import read_frame
 from pyad_edge.images import IMAGE_SUFFIXES, list_images, read_image
 from pyad_edge.ops import preprocess
 
@@ -157,8 +159,14 @@ def fingerprint(paths: Sequence[Path]) -> str:
     return hashlib.sha256(b"".join(sorted(rows))).hexdigest()
 
 
-def check_images(paths: Sequence[Path]) -> Counter[tuple[int, int]]:
+def check_images(
+    paths: Sequence[Path], pixel_format: str | None = None
+) -> Counter[tuple[int, int]]:
     """Decode every picture once, so that a bad one is found before the work and not during it.
+
+    Args:
+        paths: of the pictures.
+        pixel_format: that they are frames of; None: 8-bit RGB.
 
     Returns:
         How many pictures have each size (height, width).
@@ -170,10 +178,10 @@ def check_images(paths: Sequence[Path]) -> Counter[tuple[int, int]]:
     faults = []
     for path in paths:
         try:
-            height, width, _ = read_image(path).shape
+            height, width = read_frame(path, pixel_format).shape[:2]
             sizes[height, width] += 1
         except DataError as error:
-            faults.append(str(error).removeprefix("[read_image] "))
+            faults.append(re.sub(r"^\[read_(image|frame)\] ", "", str(error)))
     if faults:
         named = "".join(f"\n  {fault}" for fault in faults[:_MAX_NAMED])
         more = len(faults) - _MAX_NAMED

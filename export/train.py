@@ -22,6 +22,7 @@ from pyad_edge.export.data import (
     split_holdout,
 )
 from pyad_edge.export.duplicates import contents_of, distinct
+from pyad_edge.export.frame_settings import FrameSettings
 from pyad_edge.export.methods.patchcore import (
     PatchCoreModel,
     PatchCoreSettings,
@@ -76,6 +77,7 @@ def train_patchcore(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     calibration_data: str | os.PathLike[str] | None = None,
+    frames: FrameSettings | None = None,
     threads: int | None = None,
     progress: ProgressCall = silent,
 ) -> TrainReport:
@@ -88,6 +90,7 @@ def train_patchcore(
         backbone, layers: see ``resolve_backbone``.
         mean, std: three numbers each, for an ONNX file that does not state them; it must take RGB.
         calibration_data: folder of further good pictures; none: ``settings.holdout`` decides.
+        frames: what frames will come; none: 8-bit RGB or mono pictures, resized.
         threads: of the backbone.
         progress: called with (stage, done, of).
 
@@ -108,10 +111,14 @@ def train_patchcore(
             "[train] a threshold needs normal pictures that are not in the memory bank, got "
             f"{len(others)}. Use --holdout above 0, or --calibration-data DIR with at least 2."
         )
-    sizes = check_images((*dataset.train, *others))
+    if frames is not None:
+        frames.check_resize(settings.resize, settings.crop)
+    pixel_format = frames.pixel_format if frames is not None else None
+    sizes = check_images((*dataset.train, *others), pixel_format)
     _check_sizes(sizes)
     fit_paths, held = _divide(dataset.train, others, settings, notes)
-    if len(sizes) > 1 and settings.crop is None:
+    policy = frames.size_policy if frames is not None else "resize"
+    if len(sizes) > 1 and settings.crop is None and policy == "resize":
         notes.append(
             f"the pictures have {len(sizes)} different sizes; each is resized to "
             f"{settings.resize}, whatever its shape."
@@ -121,6 +128,8 @@ def train_patchcore(
         resolved,
         settings,
         names=[path.relative_to(dataset.root).as_posix() for path in fit_paths],
+        frames=frames,
+        sizes=sizes,
         threads=threads,
         progress=progress,
     )
@@ -135,7 +144,7 @@ def train_patchcore(
         model,
         pipeline,
         calibration,
-        golden=golden_frames(held),
+        golden=golden_frames(held, declared=model.declared),
         fingerprint=fingerprint(fit_paths),
     )
     return TrainReport(

@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.engine_format import decode_names
-from pyad_edge.engine_input import check_golden, check_input, check_input_contents, input_tensors
+from pyad_edge.engine_input import (
+    check_golden,
+    check_input,
+    check_input_contents,
+    input_tensors,
+    patch_limits,
+)
 from pyad_edge.engine_manifest import Manifest
 from pyad_edge.heads.ivfpq_layout import IvfPqLayout, check_index
 
@@ -57,7 +63,7 @@ def check_patchcore_contents(manifest: Manifest, tensors: Mapping[str, NDArray[A
     if len(names) != manifest.training.pictures:
         return f"it names {len(names)} pictures, but was fitted on {manifest.training.pictures}"
     sources = tensors["bank/sources"]
-    limits = np.array((len(names), *manifest.network.grid))
+    limits = np.array((len(names), *patch_limits(manifest)))
     if (sources < 0).any() or (sources >= limits).any():
         return "the tensor 'bank/sources' points outside of its pictures"
     for name in ("calibration/scores", "calibration/map_maxima"):

@@ -20,7 +20,9 @@ __all__ = [
     "check_input",
     "check_input_contents",
     "input_tensors",
+    "patch_limits",
     "tiling_fault",
+    "window_fault",
 ]
 
 # Every open runs the golden frames: more or larger ones would only delay it.
@@ -52,7 +54,7 @@ def check_input(manifest: Manifest, sizes: Mapping[str, int]) -> str | None:
     if spec is None:
         return None
     return (
-        _check_window(spec)
+        window_fault(spec.pixel_format, spec.window)
         or _check_policy(spec, manifest)
         or _check_order(spec, manifest)
         or _check_mask(spec, sizes)
@@ -82,6 +84,16 @@ def check_golden(manifest: Manifest, sizes: Mapping[str, int]) -> str | None:
     return None
 
 
+def patch_limits(manifest: Manifest) -> tuple[int, int]:
+    """(h, w) patches that a training picture has at most."""
+    spec = manifest.input
+    if spec is None or spec.tiling is None:
+        return manifest.network.grid
+    sides = spec.frame_size or (MAX_SIDE, MAX_SIDE)
+    (h, w), (tall, wide) = manifest.network.grid, spec.tiling.size
+    return -(-sides[0] * h // tall), -(-sides[1] * w // wide)
+
+
 def tiling_fault(tiling: Tiling, grid: tuple[int, int]) -> str | None:
     """Why tiles of this size and overlap give no common grid of patches, or None."""
     for size, overlap, align, cells, side in zip(
@@ -100,25 +112,26 @@ def tiling_fault(tiling: Tiling, grid: tuple[int, int]) -> str | None:
     return None
 
 
-def _check_window(spec: InputSpec) -> str | None:
-    pixels, window = PIXEL_FORMATS[spec.pixel_format], spec.window
+def window_fault(pixel_format: str, window: tuple[float, float] | None) -> str | None:
+    """Why a format cannot have this intensity window, or None."""
+    pixels = PIXEL_FORMATS[pixel_format]
     if not pixels.is_deep:
         return None if window is None else f"{pixels.name} has 8 bits, so it takes no window"
     if window is None:
         return f"{pixels.name} has more than 8 bits, but no window says what is black and white"
     black, white = window
     if not black < white:
-        return f"its window's black ({black:g}) is not below its white ({white:g})"
+        return f"the window's black ({black:g}) is not below its white ({white:g})"
     if pixels.dtype == "uint16":
         limit = (1 << pixels.bits) - 1
         whole = black.is_integer() and white.is_integer()
         if not whole or not (black >= 0 and white <= limit):
             return (
-                f"its window ({black:g}, {white:g}) is not whole numbers from 0 to {limit}, as "
+                f"the window ({black:g}, {white:g}) is not whole numbers from 0 to {limit}, as "
                 f"{pixels.name} has"
             )
     elif not math.isfinite(255.0 / (white - black)):
-        return f"its window ({black:g}, {white:g}) is too wide or too narrow for floats"
+        return f"the window ({black:g}, {white:g}) is too wide or too narrow for floats"
     return None
 
 

@@ -26,7 +26,14 @@ from pyad_edge.pipeline import Pipeline
 from pyad_edge.pixel_formats import PIXEL_FORMATS, PixelFormat, same_pixels
 from pyad_edge.roi import Mask, as_mask, read_roi
 
-__all__ = ["MaskSource", "choose_input", "declared_input", "pipeline_of"]
+__all__ = [
+    "MaskSource",
+    "choose_input",
+    "declared_input",
+    "declared_pipeline",
+    "pipeline_of",
+    "pixel_format_of",
+]
 
 Order = Literal["rgb", "bgr"]
 MaskSource: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | NDArray[np.bool_]"
@@ -188,11 +195,34 @@ def pipeline_of(
     manifest = engine.manifest
     grid = manifest.network.grid
     if manifest.input is None:
-        own = Pipeline(**parts)
-    else:
-        # Golden frames are small; that they have not the frames' size is no fault.
-        as_made = declared_input(manifest.input, engine.tensors.get(MASK))
-        own = DeclaredPipeline(
-            **parts, declared=dataclasses.replace(as_made, frame_size=None), grid=grid
-        )
+        return DeclaredPipeline(**parts, declared=declared, grid=grid, own=Pipeline(**parts))
+    as_made = declared_input(manifest.input, engine.tensors.get(MASK))
+    return declared_pipeline(parts, declared, grid=grid, as_made=as_made)
+
+
+def declared_pipeline(
+    parts: Mapping[str, Any],
+    declared: DeclaredInput,
+    *,
+    grid: tuple[int, int],
+    as_made: DeclaredInput | None = None,
+) -> Pipeline:
+    """A pipeline, with the one that scores golden frames in its ``own``.
+
+    Args:
+        parts: arguments of :class:`~pyad_edge.pipeline.Pipeline`.
+        declared: the input in force.
+        grid: (h, w), patches of the network's input.
+        as_made: the engine's own input; none: ``declared``.
+    """
+    # Golden frames are small; that they have not the frames' size is no fault.
+    golden = dataclasses.replace(as_made or declared, frame_size=None)
+    own = DeclaredPipeline(**parts, declared=golden, grid=grid)
     return DeclaredPipeline(**parts, declared=declared, grid=grid, own=own)
+
+
+def pixel_format_of(declared: DeclaredInput | None) -> str | None:
+    """Name of the frames' format; None: 8-bit RGB or mono."""
+    if declared is None or declared.format is None:
+        return None
+    return declared.format.pixels.name

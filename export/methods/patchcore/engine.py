@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.engine_format import encode_names
+from pyad_edge.engine_input import MASK
 from pyad_edge.engine_manifest import (
     AnomalyMap,
     CreatedWith,
@@ -24,7 +25,9 @@ from pyad_edge.engine_manifest import (
 from pyad_edge.engine_manifest import Backbone as BackboneRecord
 from pyad_edge.export.engine_writer import write_engine
 from pyad_edge.export.methods.patchcore.fit import Calibration, PatchCoreModel
-from pyad_edge.images import read_image
+from pyad_edge.feeder import DeclaredInput
+from pyad_edge.frame_files import read_frame
+from pyad_edge.input_choice import pixel_format_of
 from pyad_edge.pipeline import Pipeline
 
 __all__ = ["export_engine", "golden_frames"]
@@ -43,15 +46,30 @@ MEANINGS = {
 }
 
 
-def golden_frames(paths: Sequence[Path]) -> NDArray[np.uint8]:
-    """Small frames for the self-test at open, (2, H, W, 3) uint8.
+def golden_frames(paths: Sequence[Path], *, declared: DeclaredInput | None = None) -> NDArray[Any]:
+    """Small frames for the self-test at open, (2, H, W, 3) uint8 or two of the declared format.
 
     One is the centre of a normal picture at its own resolution, one is noise, which scores high.
     """
-    picture = read_image(paths[0])
-    H, W = (min(side, GOLDEN_SIDE) for side in picture.shape[:2])
+    picture = read_frame(paths[0], pixel_format_of(declared))
+    wanted = (GOLDEN_SIDE, GOLDEN_SIDE)
+    spec = declared.spec if declared is not None else None
+    if spec is not None and spec.tiling is not None:
+        wanted = spec.tiling.size
+    H, W = (min(side, most) for side, most in zip(picture.shape[:2], wanted, strict=True))
     top, left = (picture.shape[0] - H) // 2, (picture.shape[1] - W) // 2
-    noise = np.random.default_rng(0).integers(0, 256, (H, W, 3), dtype=np.uint8)
+    if declared is not None:  # even numbers: a mosaic begins with the same colours
+        top, left = top // 2 * 2, left // 2 * 2
+    rng = np.random.default_rng(0)
+    shape = (H, W, *picture.shape[2:])
+    noise: NDArray[Any]
+    if spec is None or spec.window is None:
+        noise = rng.integers(0, 256, shape, dtype=np.uint8)
+    elif picture.dtype == np.uint16:
+        low, high = (int(bound) for bound in spec.window)
+        noise = rng.integers(low, high + 1, shape, dtype=np.uint16)
+    else:
+        noise = rng.uniform(*spec.window, shape).astype(picture.dtype)
     return np.stack((picture[top : top + H, left : left + W], noise))
 
 
@@ -61,7 +79,7 @@ def export_engine(
     pipeline: Pipeline,
     calibration: Calibration,
     *,
-    golden: NDArray[np.uint8],
+    golden: NDArray[Any],
     fingerprint: str,
 ) -> Path:
     """Write the engine file, atomically.
@@ -69,7 +87,7 @@ def export_engine(
     Args:
         path: of the new file.
         model, pipeline, calibration: from fit, ``model.pipeline()`` and calibrate.
-        golden: (G, H, W, 3) uint8 frames that are scored now, and again at every open.
+        golden: (G, H, W, ...) frames of :func:`golden_frames`, scored now and at every open.
         fingerprint: SHA-256 of the training pictures.
 
     Raises:
@@ -77,7 +95,7 @@ def export_engine(
         SettingError: if the folder does not exist or may not be written.
     """
     settings, backbone = model.settings, model.backbone
-    golden_scores = [float(pipeline.score([frame]).patches.image[0]) for frame in golden]
+    golden_scores = [float(pipeline.own.score([frame]).patches.image[0]) for frame in golden]
     draft = ManifestDraft(
         method="patchcore",
         created_with=CreatedWith(
@@ -110,6 +128,7 @@ def export_engine(
         ),
         golden=Golden(tolerance=GOLDEN_TOLERANCE),
         index=model.index.record if model.index is not None else None,
+        input=model.declared.spec if model.declared is not None else None,
     )
     tensors: dict[str, NDArray[Any]] = {
         "network/onnx": np.frombuffer(backbone.model, np.uint8),
@@ -121,6 +140,8 @@ def export_engine(
         "golden/frames": golden,
         "golden/scores": np.array(golden_scores, np.float32),
     }
+    if model.declared is not None and model.declared.masks:
+        tensors[MASK] = model.declared.masks[0]
     if model.index is not None:
         tensors["index/faiss"] = model.index.data
     return write_engine(path, manifest=draft, tensors=tensors)

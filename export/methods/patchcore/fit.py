@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,25 @@ from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
 from pyad_edge.engine_manifest import Aggregation, MemoryBankHead, Preprocessing
 from pyad_edge.errors import DataError, SettingError
 from pyad_edge.export.backbones import Backbone
+from pyad_edge.export.data import check_images
+from pyad_edge.export.frame_settings import FrameSettings
 from pyad_edge.export.memory import memory_limit
 from pyad_edge.export.methods.patchcore.extract import (
     Extractor,
     MemoryPlan,
     Progress,
+    offsets_of,
     plan_memory,
     project_all,
     rows_of,
 )
 from pyad_edge.export.methods.patchcore.index import TrainedIndex, plan_index
 from pyad_edge.export.methods.patchcore.settings import PatchCoreSettings
+from pyad_edge.feeder import DeclaredInput, Feeder
+from pyad_edge.frame_files import read_frame
 from pyad_edge.heads.memory_bank import MemoryBankHead as Head
-from pyad_edge.images import read_image
+from pyad_edge.heads.memory_bank import embed
+from pyad_edge.input_choice import declared_pipeline, pixel_format_of
 from pyad_edge.ops import greedy_coreset, random_projection, start_distances
 from pyad_edge.pipeline import Pipeline
 from pyad_edge.preprocessing import input_size
@@ -53,6 +59,7 @@ class PatchCoreModel:
         pictures: names that ``sources`` refers to.
         plan: memory that the fit was allowed.
         index: of the bank, measured; None: exact search. See ``index.add_index``.
+        declared: frames that it was fitted on; None: 8-bit RGB pictures, resized.
     """
 
     settings: PatchCoreSettings
@@ -65,19 +72,31 @@ class PatchCoreModel:
     pictures: tuple[str, ...]
     plan: MemoryPlan
     index: TrainedIndex | None = None
+    declared: DeclaredInput | None = None
 
     def pipeline(self, *, threads: int | None = None) -> Pipeline:
         """The pipeline that the exported engine will run."""
-        return Pipeline(
-            preprocessing=self.preprocessing,
-            backend=_backend(self.backbone, threads, self.preprocessing),
-            head=Head(
+        parts: dict[str, Any] = {
+            "preprocessing": self.preprocessing,
+            "backend": _backend(self.backbone, threads, self.preprocessing),
+            "head": Head(
                 self.bank,
                 self.head,
                 approximate=self.index.bank(self.bank) if self.index is not None else None,
             ),
-            sigma=self.settings.sigma,
-        )
+            "sigma": self.settings.sigma,
+        }
+        if self.declared is None:
+            return Pipeline(**parts)
+        return declared_pipeline(parts, self.declared, grid=self.grid)
+
+    def read(self, path: Path) -> NDArray[Any]:
+        """A picture as a frame of the kind that it was fitted on.
+
+        Raises:
+            DataError: if it cannot be read.
+        """
+        return read_frame(path, pixel_format_of(self.declared))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +118,8 @@ def fit(
     settings: PatchCoreSettings,
     *,
     names: Sequence[str] | None = None,
+    frames: FrameSettings | None = None,
+    sizes: Collection[tuple[int, int]] | None = None,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> PatchCoreModel:
@@ -109,6 +130,8 @@ def fit(
         backbone: see ``resolve_backbone``.
         settings: see there.
         names: of the pictures, as results will show them; none: the files' names.
+        frames: what frames will come; none: 8-bit RGB or mono pictures, resized.
+        sizes: (H, W) of all pictures, those of the calibration too; none: those of ``paths``.
         threads: of the backbone.
         progress: called with (stage, done, of); stages features, coreset, bank.
 
@@ -130,13 +153,26 @@ def fit(
         crop=settings.crop,
         mean=backbone.mean,
         std=backbone.std,
-        color_order="rgb",
+        color_order=frames.color_order if frames is not None else "rgb",
     )
     head = _head(backbone, settings)
-    extract = Extractor(preprocessing, _backend(backbone, threads, preprocessing), head)
-    probe = extract(paths[0])
-    h, w, D = probe.shape
-    patches, N = h * w, h * w * len(paths)
+    backend = _backend(backbone, threads, preprocessing)
+    levels = backend.run(np.zeros((1, 3, *input_size(preprocessing)), np.float32))
+    h, w, D = embed(levels, head).shape[1:]
+    declared, feeder = None, None
+    if frames is not None:
+        frames.check_resize(settings.resize, settings.crop)
+        declared = frames.declare(
+            sizes=sizes if sizes is not None else check_images(paths, frames.pixel_format),
+            input_size=input_size(preprocessing),
+            levels=[(level.shape[2], level.shape[3]) for level in levels],
+        )
+        feeder = Feeder(preprocessing, declared, grid=(h, w), sigma=settings.sigma)
+    extract = Extractor(preprocessing, backend, head, feeder=feeder)
+    patches: int | list[int] = h * w
+    if feeder is not None:
+        patches = [len(extract.positions(path, (h, w))) for path in paths]
+    N = int(offsets_of(patches, len(paths))[-1])
     M = max(1, int(N * settings.coreset))
     if settings.scoring == "reweighted" and settings.neighbors > M:
         raise SettingError(
@@ -163,8 +199,7 @@ def fit(
         )
         del projected
     bank = rows_of(selected, paths, extract, patches=patches, D=D, kept=kept, progress=progress)
-    pictures, positions = np.divmod(selected, patches)
-    sources = np.stack((pictures, *np.divmod(positions, w)), axis=1).astype(np.int32)
+    sources = _sources(selected, paths, extract, patches=patches, grid=(h, w))
     return PatchCoreModel(
         settings=settings,
         backbone=backbone,
@@ -175,6 +210,7 @@ def fit(
         sources=sources,
         pictures=tuple(names) if names is not None else tuple(path.name for path in paths),
         plan=plan,
+        declared=declared,
     )
 
 
@@ -194,13 +230,33 @@ def calibrate(
         )
     scores: dict[str, list[float]] = {"image": [], "map": []}
     for index, path in enumerate(paths):
-        result = pipeline.score([read_image(path)])
+        result = pipeline.score([read_frame(path, pipeline.input_info["pixel_format"])])
         scores["image"].append(float(result.patches.image[0]))
         scores["map"].append(float(result.map_maxima[0]))
         progress("calibration", index + 1, len(paths))
     return Calibration(
         np.sort(np.array(scores["image"], np.float32)), np.sort(np.array(scores["map"], np.float32))
     )
+
+
+def _sources(
+    selected: NDArray[np.int64],
+    paths: Sequence[Path],
+    extract: Extractor,
+    *,
+    patches: int | Sequence[int],
+    grid: tuple[int, int],
+) -> NDArray[np.int32]:
+    """(M, 3) picture, row and column of the selected patches."""
+    offsets = offsets_of(patches, len(paths))
+    pictures = np.searchsorted(offsets, selected, side="right") - 1
+    sources = np.empty((len(selected), 3), np.int32)
+    sources[:, 0] = pictures
+    for picture in np.unique(pictures):
+        where = np.flatnonzero(pictures == picture)
+        positions = extract.positions(paths[picture], grid)
+        sources[where, 1:] = positions[selected[where] - offsets[picture]]
+    return sources
 
 
 def _head(backbone: Backbone, settings: PatchCoreSettings) -> MemoryBankHead:

@@ -17,12 +17,13 @@ from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
 from pyad_edge.engine_manifest import IndexErrors, IvfPqIndex, IvfPqSettings
 from pyad_edge.errors import BackendError, SettingError
 from pyad_edge.export.methods.patchcore.settings import PatchCoreSettings
+from pyad_edge.feeder import Feeder
 from pyad_edge.heads.approximate_index import ApproximateBank, load_faiss
 from pyad_edge.heads.ivfpq_layout import IvfPqLayout, check_index
 from pyad_edge.heads.memory_bank import MemoryBankHead
 from pyad_edge.images import read_image
 from pyad_edge.ops import num_threads
-from pyad_edge.preprocessing import to_batch
+from pyad_edge.preprocessing import input_size, to_batch
 
 if TYPE_CHECKING:
     from pyad_edge.export.methods.patchcore.fit import PatchCoreModel
@@ -162,6 +163,13 @@ def add_index(
     settings = plan_index(model.settings, M=M, D=D, neighbors=model.head.neighbors)
     if settings is None:
         return model
+    spec = model.declared.spec if model.declared is not None else None
+    if spec is not None and (spec.mask or spec.size_policy in ("letterbox", "tile")):
+        raise SettingError(
+            f"[ivfpq] an index is measured on whole pictures, got --size-policy {spec.size_policy}"
+            f"{' and a --mask' if spec.mask else ''}. Leave --index out and use a --coreset below "
+            "1, or frames that are resized."
+        )
     progress("index", 0, 1)
     data = train_index(model.bank, settings, seed=model.settings.seed)
     progress("index", 1, 1)
@@ -170,7 +178,9 @@ def add_index(
     )
 
     def features(path: Path) -> Sequence[Array]:
-        return backend.run(to_batch([read_image(path)], model.preprocessing))
+        if model.declared is None:
+            return backend.run(to_batch([read_image(path)], model.preprocessing))
+        return backend.run(_one_tile(path, model))
 
     errors = measure_index(
         MemoryBankHead(model.bank, model.head),
@@ -182,6 +192,21 @@ def add_index(
     )
     record = IvfPqIndex(**settings.model_dump(), errors=errors)
     return dataclasses.replace(model, index=TrainedIndex(data, record))
+
+
+def _one_tile(path: Path, model: PatchCoreModel) -> Array:
+    """A picture of a declared format as the network's input."""
+    if model.declared is None:
+        raise ValueError("[ivfpq] nothing is declared.")
+    feeder = Feeder(
+        model.preprocessing, model.declared, grid=model.grid, sigma=model.settings.sigma
+    )
+    frame = model.read(path)
+    feeder.check(frame)
+    plan = feeder.plan(frame.shape)
+    batch = np.empty((1, 3, *input_size(model.preprocessing)), np.float32)
+    feeder.write(feeder.picture(frame), plan, plan.tiles[0], batch)
+    return batch
 
 
 def measure_index(

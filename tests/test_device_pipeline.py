@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from device_network import HostNetwork
 from numpy.typing import NDArray
+from tiny_models import tiny_backbone
 
 from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
 from pyad_edge.device_pipeline import DevicePipeline
@@ -18,9 +19,6 @@ from pyad_edge.heads.memory_bank import MemoryBankHead as Head
 from pyad_edge.ops import cuda
 from pyad_edge.ops.cuda.device import require_device
 from pyad_edge.pipeline import Pipeline, Scores
-
-pytest.importorskip("onnx")
-from tiny_models import tiny_backbone
 
 pytestmark = [
     pytest.mark.cuda,

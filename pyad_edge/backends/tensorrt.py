@@ -91,7 +91,7 @@ class TensorRtBackend:
         module = require_device()
         self._trt = require_package(self.package, extra=self.name, op=self.name)
         capability, processors = module.device_traits()
-        self._hardware = {
+        self._hardware: dict[str, Any] = {
             "gpu": str(module.device_name()),
             "compute_capability": f"{capability // 10}.{capability % 10}",
             "multiprocessors": int(processors),

@@ -22,6 +22,7 @@ struct Avx2 {
     static type add(type a, type b) { return _mm256_add_ps(a, b); }
     static type subtract(type a, type b) { return _mm256_sub_ps(a, b); }
     static type multiply(type a, type b) { return _mm256_mul_ps(a, b); }
+    static type smaller(type a, type b) { return _mm256_min_ps(a, b); }
     static type multiply_add(type a, type b, type c) { return _mm256_fmadd_ps(a, b, c); }
     // Rounded towards zero and clamped to 0 ... 255.
     static void store_bytes(uint8_t* p, type v) {

@@ -29,6 +29,7 @@ struct Avx512 {
     static type add(type a, type b) { return _mm512_add_ps(a, b); }
     static type subtract(type a, type b) { return _mm512_sub_ps(a, b); }
     static type multiply(type a, type b) { return _mm512_mul_ps(a, b); }
+    static type smaller(type a, type b) { return _mm512_min_ps(a, b); }
     static type multiply_add(type a, type b, type c) { return _mm512_fmadd_ps(a, b, c); }
     // Rounded towards zero and clamped to 0 ... 255.
     static void store_bytes(uint8_t* p, type v) {

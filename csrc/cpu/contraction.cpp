@@ -61,7 +61,7 @@ Contraction::Contraction(const float* basis, int64_t D, int64_t r, const float* 
 
 void Contraction::apply(const float* rows, int64_t n, float* images, float* slacks) const {
     const int MR = kernels_.MR;
-    thread_local std::vector<float> group, outputs;  // (D, MR) and (panels, MR, 32)
+    thread_local AlignedVector<float> group, outputs;  // (D, MR) and (panels, MR, 32)
     group.resize(D_ * MR);
     outputs.resize(panels_of(r_) * MR * kPanel);
     for (int64_t first = 0; first < n; first += MR) {

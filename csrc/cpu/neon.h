@@ -20,6 +20,7 @@ struct Neon {
     static type add(type a, type b) { return vaddq_f32(a, b); }
     static type subtract(type a, type b) { return vsubq_f32(a, b); }
     static type multiply(type a, type b) { return vmulq_f32(a, b); }
+    static type smaller(type a, type b) { return vminq_f32(a, b); }
     static type multiply_add(type a, type b, type c) { return vfmaq_f32(c, a, b); }
     // Four whole numbers, less one.
     static type from_whole(const int32_t* p, int32_t less) {

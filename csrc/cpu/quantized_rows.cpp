@@ -77,8 +77,9 @@ void QuantizedQueries::pack(const float* queries, int64_t n, int64_t D, const fl
         } else if (i == n) {
             std::fill(row_.begin(), row_.end(), 0);
         }
-        if (kernels.rows_first) {
-            std::memcpy(group + (i % MR_) * words_ * 4, row_.data(), words_ * 4);
+        if (kernels.tiled) {
+            for (int64_t word = 0; word < words_; word += 16)
+                std::memcpy(group + (word * MR_ + i % MR_ * 16) * 4, row_.data() + word * 4, 64);
         } else {
             for (int64_t word = 0; word < words_; ++word)
                 std::memcpy(group + (word * MR_ + i % MR_) * 4, row_.data() + word * 4, 4);

@@ -20,20 +20,6 @@ inline void centre(const float* row, const float* mean, int64_t D, int64_t d, fl
     for (int l = 0; l < kLanes; ++l) z[l] = d + l < D ? row[d + l] - mean[d + l] : 0.0f;
 }
 
-inline float largest_of(const float* row, const float* mean, int64_t D) {
-    float lanes[kLanes] = {}, z[kLanes];
-    for (int64_t d = 0; d < D; d += kLanes) {
-        centre(row, mean, D, d, z);
-        for (int l = 0; l < kLanes; ++l) {
-            const float size = z[l] < 0.0f ? -z[l] : z[l];
-            lanes[l] = lanes[l] > size ? lanes[l] : size;
-        }
-    }
-    float largest = 0.0f;
-    for (const float lane : lanes) largest = largest > lane ? largest : lane;
-    return largest;
-}
-
 inline double root_of_sum(const float* lanes) {
     double sum = 0.0;
     for (int l = 0; l < kLanes; ++l) sum += lanes[l];
@@ -43,46 +29,120 @@ inline double root_of_sum(const float* lanes) {
 // The norm of a residual from sums of squares in float32, 16 lanes of up to 512 terms: each root is
 // within 2e-5 of its value. Centring rounds each component by at most one unit; `flushed` covers
 // squares that were flushed to zero.
-inline double residual_of(const float* residuals, const float* lengths, double flushed) {
-    return (root_of_sum(residuals) + 1.2e-7 * root_of_sum(lengths)) * (1.0 + 4e-5) + flushed;
+inline double residual_of(double residuals, double lengths, double flushed) {
+    return (residuals + 1.2e-7 * lengths) * (1.0 + 4e-5) + flushed;
 }
 
-inline Quantized quantize_int8(const float* row, const float* mean, int64_t D, int8_t* values) {
+// Sixteen floats in registers of W: loops over plain arrays were left to the compiler once, and
+// cost a third of a search.
+template <int W>
+struct Sixteen {
+    typedef float type __attribute__((vector_size(4 * W)));
+    typedef int32_t whole __attribute__((vector_size(4 * W)));
+    static constexpr int parts = kLanes / W;
+    type v[parts];
+    static Sixteen of(float x) {
+        Sixteen out;
+        for (int i = 0; i < parts; ++i) out.v[i] = x - type{};
+        return out;
+    }
+    static Sixteen load(const float* p) {
+        Sixteen out;
+        for (int i = 0; i < parts; ++i) __builtin_memcpy(&out.v[i], p + i * W, sizeof(type));
+        return out;
+    }
+    void store(float* p) const {
+        for (int i = 0; i < parts; ++i) __builtin_memcpy(p + i * W, &v[i], sizeof(type));
+    }
+    static Sixteen centred(const float* row, const float* mean, int64_t D, int64_t d) {
+        if (d + kLanes <= D) return load(row + d) - load(mean + d);
+        float z[kLanes];
+        centre(row, mean, D, d, z);
+        return load(z);
+    }
+    Sixteen size() const {
+        Sixteen out;
+        for (int i = 0; i < parts; ++i) out.v[i] = (type)((whole)v[i] & 0x7fffffff);
+        return out;
+    }
+    static Sixteen larger(Sixteen a, Sixteen b) {
+        for (int i = 0; i < parts; ++i) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+        return a;
+    }
+    static Sixteen smaller(Sixteen a, Sixteen b) {
+        for (int i = 0; i < parts; ++i) a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+        return a;
+    }
+    friend Sixteen operator+(Sixteen a, const Sixteen& b) {
+        for (int i = 0; i < parts; ++i) a.v[i] = a.v[i] + b.v[i];
+        return a;
+    }
+    friend Sixteen operator-(Sixteen a, const Sixteen& b) {
+        for (int i = 0; i < parts; ++i) a.v[i] = a.v[i] - b.v[i];
+        return a;
+    }
+    friend Sixteen operator*(Sixteen a, const Sixteen& b) {
+        for (int i = 0; i < parts; ++i) a.v[i] = a.v[i] * b.v[i];
+        return a;
+    }
+};
+
+// The largest absolute value after centring; a NaN may be missed.
+template <int W>
+float largest_of(const float* row, const float* mean, int64_t D) {
+    using X = Sixteen<W>;
+    X largest = X::of(0.0f);
+    for (int64_t d = 0; d < D; d += kLanes)
+        largest = X::larger(X::centred(row, mean, D, d).size(), largest);
+    float lanes[kLanes], result = 0.0f;
+    largest.store(lanes);
+    for (const float lane : lanes) result = result > lane ? result : lane;
+    return result;
+}
+
+template <int W>
+Quantized quantize_int8(const float* row, const float* mean, int64_t D, int8_t* values) {
+    using X = Sixteen<W>;
     Quantized result;
-    result.largest = largest_of(row, mean, D);
+    result.largest = largest_of<W>(row, mean, D);
     if (!(result.largest < kQuantizedLimit)) return result;
     // Vectors too small for a scale keep v = 0: their residual is then all of them.
     const bool usable = result.largest > 1e-28f;
     const float scale = usable ? result.largest / 127.0f : 0.0f;
-    const float inverse = usable ? 127.0f / result.largest : 0.0f;
-    constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
-    float z[kLanes], residuals[kLanes] = {}, lengths[kLanes] = {};
-    int32_t sums[kLanes] = {}, squares[kLanes] = {};
+    const X scales = X::of(scale), inverse = X::of(usable ? 127.0f / result.largest : 0.0f);
+    const X round = X::of(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
+    const X highest = X::of(127.0f), lowest = X::of(-127.0f);
+    X residuals = X::of(0.0f), lengths = residuals, sums = residuals, squares = residuals;
     for (int64_t d = 0; d < D; d += kLanes) {
-        centre(row, mean, D, d, z);
-        for (int l = 0; l < kLanes; ++l) {
-            // Whatever this rounds to, the residual is what it then is, so that the bound holds.
-            float whole = (z[l] * inverse + kRound) - kRound;
-            whole = whole > 127.0f ? 127.0f : whole;
-            whole = whole < -127.0f ? -127.0f : whole;
-            const int32_t v = static_cast<int32_t>(whole);
-            values[d + l] = static_cast<int8_t>(v);
-            sums[l] += v;
-            squares[l] += v * v;
-            const float r = z[l] - scale * whole;
-            residuals[l] += r * r;
-            lengths[l] += z[l] * z[l];
-        }
+        const X z = X::centred(row, mean, D, d);
+        // Whatever this rounds to, the residual is what it then is, so that the bound holds.
+        const X whole = X::larger(X::smaller((z * inverse + round) - round, highest), lowest);
+        float wholes[kLanes];
+        whole.store(wholes);
+        for (int l = 0; l < kLanes; ++l)
+            values[d + l] = static_cast<int8_t>(static_cast<int32_t>(wholes[l]));
+        const X r = z - scales * whole;
+        residuals = residuals + r * r;
+        lengths = lengths + z * z;
+        // Whole numbers below 2^24 in every lane: up to kQuantizedDim components these are exact.
+        sums = sums + whole;
+        squares = squares + whole * whole;
     }
-    int64_t square = 0;
+    float lanes[4][kLanes];
+    residuals.store(lanes[0]);
+    lengths.store(lanes[1]);
+    sums.store(lanes[2]);
+    squares.store(lanes[3]);
+    double square = 0.0;
     for (int l = 0; l < kLanes; ++l) {
-        result.sum += sums[l];
-        square += squares[l];
+        result.sum += static_cast<int32_t>(lanes[2][l]);
+        square += lanes[3][l];
     }
+    const double length = root_of_sum(lanes[1]);
     result.scale = scale;
-    result.norm = static_cast<double>(scale) * scale * static_cast<double>(square);
+    result.norm = static_cast<double>(scale) * scale * square;
     // r itself is rounded twice, by at most 2 units of |z|.
-    result.residual = residual_of(residuals, lengths, 1e-17) + 2.4e-7 * root_of_sum(lengths);
+    result.residual = residual_of(root_of_sum(lanes[0]), length, 1e-17) + 2.4e-7 * length;
     return result;
 }
 

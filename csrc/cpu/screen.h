@@ -29,6 +29,8 @@ struct ScreenKernels {
     // kBatch of them at once, which hides the latency of the sums.
     void (*canonical_batch)(const float* a, const float* const* b, int64_t D, float* distances);
 
+    // The place of the least of 32 numbers, the first of equal ones.
+    int (*least)(const float* bounds);
     // The least of n bytes; the places of those in (above, highest]. n is a multiple of 32.
     uint8_t (*lowest)(const uint8_t* bytes, int64_t n);
     int64_t (*collect)(const uint8_t* bytes, int64_t n, int above, int highest, int32_t* places);

@@ -24,7 +24,8 @@ void enter() { _tile_loadconfig(const_cast<const TileLayout*>(&layout)); }
 
 void leave() { _tile_release(); }
 
-// A group is (32, words), a panel (words, 32): one tile of rows holds 16 words of 16 rows.
+// A group is (words / 16, 32, 16), so that the queries' tiles lie one after the other; a panel is
+// (words, 32): one tile of rows holds 16 words of 16 rows.
 template <bool integer, typename T>
 void products(const QuantizedGroup& group, const QuantizedPanel& panel, int64_t words, T* dots) {
     _tile_zero(0);
@@ -32,11 +33,11 @@ void products(const QuantizedGroup& group, const QuantizedPanel& panel, int64_t 
     _tile_zero(2);
     _tile_zero(3);
     for (int64_t word = 0; word < words; word += kStep) {
-        const int8_t* queries = group.values + word * 4;
+        const int8_t* queries = group.values + word * kHeight * 4;
         const uint8_t* rows = panel.values + word * kPanel * 4;
-        _tile_loadd(4, queries, words * 4);
+        _tile_loadd(4, queries, 64);
         _tile_loadd(6, rows, kPanel * 4);
-        _tile_loadd(5, queries + 16 * words * 4, words * 4);
+        _tile_loadd(5, queries + 16 * 64, 64);
         _tile_loadd(7, rows + 64, kPanel * 4);
         if constexpr (integer) {
             _tile_dpbssd(0, 4, 6);
@@ -75,7 +76,7 @@ void tile(const QuantizedGroup& group, const QuantizedPanel& panel, int64_t word
 // To bfloat16, nearest even; the residual of a finite value is exact.
 Quantized quantize_bfloat16(const float* row, const float* mean, int64_t D, int8_t* values) {
     Quantized result;
-    result.largest = largest_of(row, mean, D);
+    result.largest = largest_of<16>(row, mean, D);
     if (!(result.largest < kQuantizedLimit)) return result;
     result.scale = 1.0f;
     // The tile unit flushes small numbers to zero; vectors of nothing else keep v = 0.
@@ -101,14 +102,15 @@ Quantized quantize_bfloat16(const float* row, const float* mean, int64_t D, int8
         }
     }
     for (const float norm : norms) result.norm += norm;
-    result.residual = residual_of(residuals, lengths, 1e-16);
+    result.residual = residual_of(root_of_sum(residuals), root_of_sum(lengths), 1e-16);
     return result;
 }
 
 // Norms are summed in float32 as well: 1 unit per term and lane more than the product's.
 constexpr double kUnit = 1.0 / 16777216.0;
-const QuantizedKernels int8{kHeight,           kStep,         0,     1,    true, 0.0, quantize_int8,
-                            estimate<int32_t>, tile<int32_t>, enter, leave};
+const QuantizedKernels int8{
+    kHeight,           kStep,         0,     1,    true, 0.0, quantize_int8<16>,
+    estimate<int32_t>, tile<int32_t>, enter, leave};
 const QuantizedKernels bfloat16{
     kHeight,           kStep,           0,           2,     true, 1.0625 * kUnit,
     quantize_bfloat16, estimate<float>, tile<float>, enter, leave};

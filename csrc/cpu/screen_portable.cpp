@@ -16,6 +16,10 @@ struct Portable {
     static type add(type a, type b) { return a + b; }
     static type subtract(type a, type b) { return a - b; }
     static type multiply(type a, type b) { return a * b; }
+    static type smaller(type a, type b) {
+        for (int i = 0; i < 4; ++i) a[i] = a[i] < b[i] ? a[i] : b[i];
+        return a;
+    }
     static type multiply_add(type a, type b, type c) { return a * b + c; }
     // Rounded towards zero and clamped to 0 ... 255; NaN becomes 0.
     static void store_bytes(uint8_t* p, type v) {

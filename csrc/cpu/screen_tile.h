@@ -97,6 +97,23 @@ void estimate_of(const float* group, const float* panel, int64_t D, const float*
     }
 }
 
+// The place of the least of 32 numbers, the first of equal ones; 0 if there is a NaN.
+template <typename V>
+int least_of(const float* bounds) {
+    float lanes[V::width], least = bounds[0];
+    typename V::type smallest = V::load(bounds);
+#pragma GCC unroll 8
+    for (int i = V::width; i < kPanel; i += V::width)
+        smallest = V::smaller(V::load(bounds + i), smallest);
+    V::store(lanes, smallest);
+    for (const float lane : lanes) least = lane < least ? lane : least;
+    uint32_t equal = 0;
+#pragma GCC unroll 8
+    for (int i = 0; i < kPanel; i += V::width)
+        equal |= V::less_equal(V::load(bounds + i), V::broadcast(least)) << i;
+    return equal ? __builtin_ctz(equal) : 0;
+}
+
 // Second pass: the least of n bytes, n a multiple of 32.
 template <typename V>
 uint8_t lowest_of(const uint8_t* bytes, int64_t n) {
@@ -184,6 +201,7 @@ constexpr ScreenKernels screen_of(const QuantizedKernels* int8, const QuantizedK
             multiply_of<V, MR>,
             canonical_of<V>,
             canonical_batch_of<V>,
+            least_of<V>,
             lowest_of<V>,
             collect_of<V>,
             int8,

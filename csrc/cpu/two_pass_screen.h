@@ -46,7 +46,7 @@ class TwoPassScreen {
         first_bars(tile);
         const int64_t chunk =
             std::min(panels, std::max<int64_t>(8, kEstimateBytes / (groups * MR_ * kPanel)));
-        thread_local std::vector<uint8_t> estimates;  // (groups * MR, chunk, 32)
+        thread_local AlignedVector<uint8_t> estimates;  // (groups * MR, chunk, 32)
         estimates.resize(groups * MR_ * chunk * kPanel);
         for (int64_t begin = 0; begin < panels; begin += chunk) {
             const int64_t size = std::min(chunk, panels - begin);
@@ -64,6 +64,7 @@ class TwoPassScreen {
   private:
     template <typename Tile>
     void first_bars(Tile&& tile) {
+        if (k_ == 1) return first_bar(tile);
         uint32_t hits[kMaxTileHeight];
         float bounds[kMaxTileHeight * kPanel];
         for (int64_t p = 0; p < std::min(rows_.panels(), kFirstPanels); ++p)
@@ -72,6 +73,35 @@ class TwoPassScreen {
                 for (int r = 0; r < MR_ && g * MR_ + r < n_; ++r)
                     visit_best(g * MR_ + r, p, hits[r], bounds + r * kPanel);
             }
+    }
+
+    // Where one row is wanted, the most promising one of all these panels will do.
+    template <typename Tile>
+    void first_bar(Tile&& tile) {
+        uint32_t hits[kMaxTileHeight];
+        float bounds[kMaxTileHeight * kPanel];
+        const int64_t panels = std::min(rows_.panels(), kFirstPanels);
+        for (int64_t g = 0; g < queries_.groups(); ++g) {
+            const int height = static_cast<int>(std::min<int64_t>(MR_, n_ - g * MR_));
+            float least[kMaxTileHeight];
+            int64_t best[kMaxTileHeight];
+            for (int r = 0; r < height; ++r) best[r] = -1;
+            for (int64_t p = 0; p < panels; ++p) {
+                tile(g, p, hits, bounds);
+                for (int r = 0; r < height; ++r) {
+                    if (!hits[r]) continue;
+                    const int j = kernels_.least(bounds + r * kPanel);
+                    if (best[r] >= 0 && bounds[r * kPanel + j] >= least[r]) continue;
+                    least[r] = bounds[r * kPanel + j];
+                    best[r] = p * kPanel + j;
+                }
+            }
+            for (int r = 0; r < height; ++r)
+                if (best[r] >= 0 && best[r] < rows_.size()) {
+                    const int64_t i = g * MR_ + r;
+                    queries_.set_best(i, visit_(i, best + r, 1));
+                }
+        }
     }
 
     // Visits up to k of the rows of panel p, the most promising first.
@@ -142,7 +172,14 @@ class TwoPassScreen {
     int64_t n_, k_;
     int MR_;
     Visit& visit_;
-    std::vector<float> slopes_, offsets_;
+    std::vector<float>& slopes_ = scratch(0);
+    std::vector<float>& offsets_ = scratch(1);
+
+    // Of this thread, kept from call to call.
+    static std::vector<float>& scratch(int which) {
+        thread_local std::vector<float> kept[2];
+        return kept[which];
+    }
 };
 
 }  // namespace pyad

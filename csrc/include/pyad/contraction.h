@@ -18,6 +18,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "pyad/aligned.h"
+
 namespace pyad {
 
 struct ScreenKernels;
@@ -38,9 +40,9 @@ class Contraction {
   private:
     int64_t D_, r_;
     const ScreenKernels& kernels_;
-    double error_;               // of U^T z, relative to ||z||
-    std::vector<float> panels_;  // (r / 32, D, 32)
-    std::vector<float> mean_;    // (D)
+    double error_;                 // of U^T z, relative to ||z||
+    AlignedVector<float> panels_;  // (r / 32, D, 32)
+    std::vector<float> mean_;      // (D)
 };
 
 }  // namespace pyad

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "pyad/aligned.h"
+
 namespace pyad {
 
 constexpr int64_t kPanel = 32;         // rows of one panel
@@ -42,7 +44,8 @@ class PackedRows {
     int64_t M_, D_;
     bool huge_ = false;
     double error_factor_, error_floor_;
-    std::vector<float> packed_, norms_, mean_;
+    AlignedVector<float> packed_, norms_;
+    std::vector<float> mean_;
 };
 
 // (D) mean of M rows, accumulated in float64 in index order.
@@ -73,7 +76,8 @@ class PackedQueries {
     int MR_ = 1;
     bool huge_ = false;
     double error_floor_ = 0;
-    std::vector<float> packed_, thresholds_;
+    AlignedVector<float> packed_;
+    std::vector<float> thresholds_;
     std::vector<double> reduced_norms_;
 };
 

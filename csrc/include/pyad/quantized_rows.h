@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "pyad/aligned.h"
 #include "pyad/packed_rows.h"
 
 namespace pyad {
@@ -34,7 +35,7 @@ struct QuantizedPanel {
 
 // One group of MR queries.
 struct QuantizedGroup {
-    const int8_t* values;        // v; (words, MR, 4), or (MR, words, 4) where rows_first
+    const int8_t* values;        // v; (words, MR, 4), or (words / 16, MR, 64) where tiled
     const int32_t* corrections;  // (MR): offset * sum v
     const float* scales;         // (MR): 2 s
     const float* reaches;        // (MR): 2 (d + rho)
@@ -56,7 +57,7 @@ struct QuantizedKernels {
     int64_t word_step;   // words come in multiples of this, filled with zeros
     int offset;          // added to the stored values of rows
     int element_bytes;   // 1: int8, 2: bfloat16
-    bool rows_first;     // the layout of a group
+    bool tiled;          // the layout of a group
     double error_per_d;  // rounding of a dot product of D terms: (D + 8) times this; 0 where exact
     // Quantises row - mean; values holds word_step-padded words, the rest stays zero.
     Quantized (*quantize)(const float* row, const float* mean, int64_t D, int8_t* values);
@@ -98,8 +99,8 @@ class QuantizedRows {
   private:
     int64_t M_, words_;
     bool huge_ = false;
-    std::vector<uint8_t> values_;
-    std::vector<float> scales_, norms_, residuals_;
+    AlignedVector<uint8_t> values_;
+    AlignedVector<float> scales_, norms_, residuals_;
     float largest_residual_ = 0.0f;
 };
 
@@ -133,7 +134,7 @@ class QuantizedQueries {
     int64_t n_ = 0, words_ = 0, D_ = 0;
     int MR_ = 1;
     bool huge_ = false;
-    std::vector<int8_t> values_, row_;
+    AlignedVector<int8_t> values_, row_;
     std::vector<int32_t> corrections_;
     std::vector<float> scales_, reaches_, thresholds_;
     std::vector<double> norms_, residuals_;

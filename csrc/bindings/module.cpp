@@ -11,6 +11,7 @@ PYBIND11_MODULE(_native, m) {
     register_greedy_coreset(m);
     register_preprocess(m);
     register_patch_aggregation(m);
+    register_memory_bank_head(m);
     register_anomaly_map(m);
     register_cosine_distance_map(m);
     register_rerank(m);

@@ -131,6 +131,24 @@ void MemoryBank::search(const float* queries, int64_t Q, int64_t k, float* dista
     });
 }
 
+void MemoryBank::search_here(const float* queries, int64_t Q, int64_t k, float* distances,
+                             int64_t* indices) const {
+    const int64_t tile = quantized_ ? quantized_kernels_->MR : kernels_->MR;
+    const int64_t bytes = quantized_ ? quantized_->words() * 4 : screened_dim() * 4;
+    const int64_t block = std::max<int64_t>(48, std::max(tile, kQueryBytes / bytes) / tile * tile);
+    for (int64_t begin = 0; begin < Q; begin += block) {
+        const int64_t count = std::min(block, Q - begin);
+        std::fill_n(distances + begin * k, count * k, kInfinity);
+        std::fill_n(indices + begin * k, count * k, size());
+        search_block(queries + begin * D_, count, k, distances + begin * k, indices + begin * k,
+                     nullptr);
+    }
+}
+
+float MemoryBank::distance(const float* query, int64_t m) const {
+    return kernels_->canonical(query, row(m), D_);
+}
+
 void MemoryBank::search_block(const float* queries, int64_t Q, int64_t k, float* distances,
                               int64_t* indices, int64_t* evaluated) const {
     // Evaluates rows canonically; returns the distance of the k-th best so far.

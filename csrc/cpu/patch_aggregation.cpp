@@ -103,48 +103,64 @@ void up_sample(const LinearKernels& kernels, const FeatureMap& map, int64_t begi
     }
 }
 
+// Rows of one piece: strips keep the planes of a block inside the second-level cache.
+int64_t strip_rows(int64_t w) { return std::max<int64_t>(4, 4096 / (w + 2)); }
+
+// Dims of one block in rows [y0, y1) of picture n; out is (N, h, w, D).
+void aggregate_block(const AggregationPlan& plan, const std::vector<FeatureMap>& features,
+                     const AggregationPlan::Block& block, int64_t n, int64_t y0, int64_t y1,
+                     float* out) {
+    static thread_local Scratch scratch;
+    const LinearKernels& kernels = linear_kernels();
+    const int64_t h = features[0].h, w = features[0].w, dims = plan.dims;
+    const int64_t lanes = block.last - block.first;
+    float* target = out + (n * h + y0) * w * dims + block.first;
+    bool accumulate = false;
+    for (const int32_t l : block.levels) {
+        const FeatureMap& map = features[l];
+        const AggregationPlan::Level& level = plan.levels[l];
+        const float* feature = map.data + n * level.entries.channels * map.h * map.w;
+        const int64_t s0 = map.rows ? map.rows->first(y0) : y0;
+        const int64_t s1 = map.rows ? map.rows->last(y1) : y1;
+        stencils(kernels, level, feature, map, block.first, block.last, s0, s1, scratch);
+        const float* planes = scratch.planes.data();
+        if (map.rows) {
+            float* tile = sized(scratch.tile, (s1 - s0) * map.w * kCell);
+            transpose(planes, plane_size(s1 - s0, map.w), s1 - s0, map.w, lanes, false, kCell,
+                      tile);
+            up_sample(kernels, map, s0, y0, y1, lanes, accumulate, dims, scratch, target);
+        } else {
+            transpose(planes, plane_size(s1 - s0, map.w), s1 - s0, map.w, lanes, accumulate, dims,
+                      target);
+        }
+        accumulate = true;
+    }
+}
+
 }  // namespace
 
 void patch_aggregation(const AggregationPlan& plan, const std::vector<FeatureMap>& features,
                        int64_t N, float* out) {
-    const int64_t h = features[0].h, w = features[0].w, dims = plan.dims;
-    // Strips of rows keep the planes of a block inside the second-level cache.
-    const int64_t strip = std::max<int64_t>(4, 4096 / (w + 2));
+    const int64_t h = features[0].h, w = features[0].w, strip = strip_rows(w);
     const int64_t strips = (h + strip - 1) / strip,
                   blocks = static_cast<int64_t>(plan.blocks.size());
-    const LinearKernels& kernels = linear_kernels();
     // Waking another thread costs about 40 us: a piece has so many products that it lasts longer.
     const int64_t grain = 1 + 800'000 / (9 * kCell * w * std::min(strip, h));
     parallel_for(N * strips * blocks, grain, [&](int64_t begin, int64_t end) {
-        static thread_local Scratch scratch;
         for (int64_t item = begin; item < end; ++item) {
-            const AggregationPlan::Block& block = plan.blocks[item % blocks];
-            const int64_t n = item / blocks / strips;
-            const int64_t y0 = item / blocks % strips * strip, y1 = std::min(h, y0 + strip);
-            const int64_t lanes = block.last - block.first;
-            float* target = out + (n * h + y0) * w * dims + block.first;
-            bool accumulate = false;
-            for (const int32_t l : block.levels) {
-                const FeatureMap& map = features[l];
-                const AggregationPlan::Level& level = plan.levels[l];
-                const float* feature = map.data + n * level.entries.channels * map.h * map.w;
-                const int64_t s0 = map.rows ? map.rows->first(y0) : y0;
-                const int64_t s1 = map.rows ? map.rows->last(y1) : y1;
-                stencils(kernels, level, feature, map, block.first, block.last, s0, s1, scratch);
-                const float* planes = scratch.planes.data();
-                if (map.rows) {
-                    float* tile = sized(scratch.tile, (s1 - s0) * map.w * kCell);
-                    transpose(planes, plane_size(s1 - s0, map.w), s1 - s0, map.w, lanes, false,
-                              kCell, tile);
-                    up_sample(kernels, map, s0, y0, y1, lanes, accumulate, dims, scratch, target);
-                } else {
-                    transpose(planes, plane_size(s1 - s0, map.w), s1 - s0, map.w, lanes, accumulate,
-                              dims, target);
-                }
-                accumulate = true;
-            }
+            const int64_t n = item / blocks / strips, y0 = item / blocks % strips * strip;
+            aggregate_block(plan, features, plan.blocks[item % blocks], n, y0,
+                            std::min(h, y0 + strip), out);
         }
     });
+}
+
+void aggregate_rows(const AggregationPlan& plan, const std::vector<FeatureMap>& features, int64_t n,
+                    int64_t y0, int64_t y1, float* out) {
+    const int64_t strip = strip_rows(features[0].w);
+    for (int64_t y = y0; y < y1; y += strip)
+        for (const AggregationPlan::Block& block : plan.blocks)
+            aggregate_block(plan, features, block, n, y, std::min(y1, y + strip), out);
 }
 
 }  // namespace pyad

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,39 +11,16 @@ from numpy.typing import NDArray
 from pyad_edge.engine_manifest import MemoryBankHead as HeadSettings
 from pyad_edge.errors import SettingError
 from pyad_edge.heads.approximate_index import ApproximateBank
-from pyad_edge.ops import MemoryBank, patch_aggregation
+from pyad_edge.heads.patch_scores import PatchScores, composed, embed, reweight, reweighted_score
+from pyad_edge.ops import AggregationPlan, MemoryBank
+from pyad_edge.ops._banded import bilinear_upsample
+from pyad_edge.ops._native import native
 
-__all__ = ["MemoryBankHead", "PatchScores", "embed"]
+__all__ = ["MemoryBankHead", "PatchScores", "embed", "reweighted_score"]
 
 Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class PatchScores:
-    """Scores of N pictures.
-
-    Attributes:
-        image: (N,) float32 score of each picture.
-        patch: (N, h, w) float32 score of each patch.
-        rows: (N, h, w) int64 nearest bank row of each patch.
-        distances: (N, h, w) float32 Euclidean distance to it.
-    """
-
-    image: Array
-    patch: Array
-    rows: NDArray[np.int64]
-    distances: Array
-
-
-def embed(features: Sequence[Array], settings: HeadSettings) -> Array:
-    """Backbone levels, each (N, C, h, w) float32, as patch features (N, h, w, D) float32."""
-    aggregation = settings.aggregation
-    return patch_aggregation(
-        features,
-        variant=aggregation.variant,
-        pre_dim=aggregation.pre_dim,
-        target_dim=aggregation.target_dim,
-    )
+Valid = NDArray[np.uint8]
+ALL_COUNT = np.empty(0, np.uint8)
 
 
 class MemoryBankHead:
@@ -58,6 +34,9 @@ class MemoryBankHead:
       (m* among them).
     - ``maximum``: the official code. Patch score: squared Euclidean distance; picture score: the
       largest.
+
+    An exact search is one native call (csrc/include/pyad/memory_bank_head.h): aggregation, search
+    and scores in one parallel region, with scratch that is kept from call to call.
 
     Args:
         bank: (M, D) float32.
@@ -80,7 +59,13 @@ class MemoryBankHead:
         self.settings = settings
         self._rows = bank
         self.approximate = approximate
-        self._bank = MemoryBank(bank) if approximate is None else approximate
+        self._bank: MemoryBank | ApproximateBank = (
+            MemoryBank(bank) if approximate is None else approximate
+        )
+        # Of the levels' channels, which the first features tell: native head; of their shapes:
+        # up-sampling maps. Both are made once; making one twice at the same time does no harm.
+        self._heads: dict[tuple[int, ...], Any] = {}
+        self._maps: dict[tuple[tuple[int, ...], ...], tuple[Any, list[Any], list[Any]]] = {}
 
     @property
     def bank(self) -> Array:
@@ -98,61 +83,133 @@ class MemoryBankHead:
             distances=distances,
         )
 
-    def score(self, features: Sequence[Array], *, out: PatchScores | None = None) -> PatchScores:
+    def score(
+        self,
+        features: Sequence[Array],
+        *,
+        valid: Valid | None = None,
+        out: PatchScores | None = None,
+    ) -> PatchScores:
         """Score backbone levels, each (N, C, h, w) float32; (h, w) of the first is the grid.
 
         Args:
             features: the levels, the finest first.
+            valid: (N, h, w) uint8, 0 where a patch does not count: its score and distance are 0,
+                its row -1, and it never makes the picture's score. None: all count.
             out: arrays of :meth:`empty` to write into.
 
         Returns:
             ``out``, or new arrays.
 
         Raises:
-            ValueError: if a feature or distance is not finite or a shape does not fit; ``out`` then
-                holds nothing of use.
+            ValueError: if a feature or distance is not finite, a shape does not fit, or no patch of
+                a picture counts; ``out`` then holds nothing of use.
         """
-        scores = self._score(features)
+        if self.approximate is not None:
+            return self._written(self._composed(features, valid), out)
+        shapes = tuple(level.shape for level in features)
+        prepared = self._maps.get(shapes) or self._prepare(features)
+        if prepared is None:  # features that nothing fits: the operations say why
+            return self._written(self._composed(features, valid), out)
+        head, rows, columns = prepared
+        N, _, h, w = shapes[0]
         if out is None:
-            return scores
-        for name in ("image", "patch", "rows", "distances"):
-            target, found = getattr(out, name), getattr(scores, name)
-            if target.shape != found.shape:
-                raise ValueError(
-                    f"[memory_bank] expected out.{name} of shape {found.shape}, got "
-                    f"{target.shape}. Make it with head.empty."
-                )
-            np.copyto(target, found)
+            out = self.empty(N, h, w)
+        elif out.rows.shape != (N, h, w) or out.image.shape != (N,):
+            raise _unfitting(out, (N, h, w))
+        if valid is not None and valid.shape != (N, h, w):
+            raise ValueError(
+                f"[memory_bank] expected valid of shape {(N, h, w)}, got {valid.shape}."
+            )
+        levels = [
+            f if f.flags.c_contiguous and f.dtype == np.float32 else _float32(f) for f in features
+        ]
+        counts = ALL_COUNT if valid is None else valid
+        status = head.score(
+            levels, rows, columns, counts, out.image, out.patch, out.rows, out.distances
+        )
+        if status != native.HeadStatus.ok:
+            self._composed(features, valid)  # finds the same and says where
+            raise ValueError(f"[memory_bank] the search failed ({status.name}).")
         return out
 
-    def _score(self, features: Sequence[Array]) -> PatchScores:
-        patches = embed(features, self.settings)  # (N, h, w, D)
-        N, h, w, D = patches.shape
-        squared, rows = self._bank.search(patches.reshape(-1, D))
-        if not np.isfinite(squared).all():
-            # No threshold could be compared with it: infinity makes eq. 7 NaN.
-            raise ValueError(
-                "[memory_bank] a squared distance exceeds float32; features reach "
-                f"{float(np.abs(patches).max()):.3g}. Is the network broken?"
-            )
-        squared, rows = squared.reshape(N, h, w), rows.reshape(N, h, w)
-        distances = np.sqrt(squared)
-        if self.settings.scoring == "maximum":
-            return PatchScores(squared.reshape(N, -1).max(axis=1), squared, rows, distances)
-        image = np.array(
-            [self._reweighted(patches[n], squared[n], rows[n]) for n in range(N)], np.float32
-        )
-        return PatchScores(image, distances, rows, distances)
+    def reweight(self, query: Array, squared: float, row: int) -> float:
+        """Eq. 7 for a picture's most distant patch, with the bits that :meth:`score` gives.
 
-    def _reweighted(self, patches: Array, squared: Array, rows: NDArray[np.int64]) -> float:
-        """Eq. 7 for one picture: patches (h, w, D), squared distances and rows (h, w)."""
-        winner = int(squared.argmax())  # the first one, where patches tie
-        query = patches.reshape(-1, patches.shape[-1])[winner : winner + 1]
-        largest = math.sqrt(float(squared.flat[winner]))
-        k = min(self.settings.neighbors, len(self._rows))
-        nearest_row = self._rows[rows.flat[winner]][np.newaxis]
-        _, neighborhood = self._bank.search(nearest_row, k=k)
-        around, _ = MemoryBank(self._rows[neighborhood[0]]).search(query, k=k)
-        exponents = np.sqrt(around[0].astype(np.float64))
-        shift = float(exponents.max())  # so that exp cannot overflow
-        return largest * (1.0 - math.exp(largest - shift) / float(np.exp(exponents - shift).sum()))
+        Args:
+            query: (D,) float32, the patch.
+            squared: its canonical squared distance to its nearest row.
+            row: that row.
+
+        Returns:
+            The picture score, a float32.
+        """
+        return reweight(
+            query,
+            squared,
+            row,
+            search=self._bank,
+            rows=self._rows,
+            neighbors=self.settings.neighbors,
+        )
+
+    def _composed(self, features: Sequence[Array], valid: Valid | None) -> PatchScores:
+        return composed(features, self.settings, search=self._bank, rows=self._rows, valid=valid)
+
+    def _written(self, scores: PatchScores, out: PatchScores | None) -> PatchScores:
+        if out is None:
+            return scores
+        if out.rows.shape != scores.rows.shape or out.image.shape != scores.image.shape:
+            raise _unfitting(out, scores.rows.shape)
+        for name in ("image", "patch", "rows", "distances"):
+            np.copyto(getattr(out, name), getattr(scores, name))
+        return out
+
+    def _prepare(self, features: Sequence[Array]) -> tuple[Any, list[Any], list[Any]] | None:
+        """Native head and up-sampling maps for features of these shapes; None if there is none."""
+        aggregation = self.settings.aggregation
+        if len(features) == 0 or any(f.ndim != 4 or 0 in f.shape[1:] for f in features):
+            return None
+        channels = tuple(int(f.shape[1]) for f in features)
+        N, _, h, w = features[0].shape
+        if any(len(f) != N for f in features):
+            return None
+        if channels not in self._heads:
+            plan = AggregationPlan(
+                channels,
+                variant=aggregation.variant,
+                pre_dim=aggregation.pre_dim,
+                target_dim=aggregation.target_dim,
+            )
+            if plan.dim != self._rows.shape[1]:
+                return None
+            k = self.settings.neighbors if self.settings.scoring == "reweighted" else 0
+            assert isinstance(self._bank, MemoryBank)
+            self._heads[channels] = native.MemoryBankHead(plan.handle, self._bank.handle, k)
+        rows: list[Any] = []
+        columns: list[Any] = []
+        for level in features:
+            same = level.shape[2:] == (h, w)
+            rows.append(None if same else bilinear_upsample(level.shape[2], h))
+            columns.append(None if same else bilinear_upsample(level.shape[3], w))
+        prepared = self._heads[channels], rows, columns
+        if len(self._maps) >= 64:  # inputs of ever new sizes
+            self._maps.clear()
+        self._maps[tuple(level.shape for level in features)] = prepared
+        return prepared
+
+
+def _float32(level: Array) -> Array:
+    if level.dtype != np.float32:
+        raise TypeError(
+            f"[memory_bank] expected features as float32 arrays, got {level.dtype}. Convert them "
+            "with .astype(numpy.float32)."
+        )
+    return np.ascontiguousarray(level)
+
+
+def _unfitting(out: PatchScores, shape: tuple[int, ...]) -> ValueError:
+    return ValueError(
+        f"[memory_bank] expected out of shape {shape}, got {out.rows.shape}. Make it with "
+        "head.empty."
+    )

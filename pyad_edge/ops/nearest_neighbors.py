@@ -57,6 +57,11 @@ class MemoryBank:
         self._native: Any = native.MemoryBank(bank, choice, basis)
 
     @property
+    def handle(self) -> Any:
+        """The native bank, for kernels that take one."""
+        return self._native
+
+    @property
     def size(self) -> int:
         """M, the number of rows."""
         return int(self._native.size)

@@ -53,6 +53,11 @@ class AggregationPlan:
         )
         self._native = _native_plan(self.channels, variant, pre_dim, self.dim)
 
+    @property
+    def handle(self) -> Any:
+        """The native plan, for kernels that take one."""
+        return self._native
+
     def __call__(self, features: Sequence[Array], *, out: Array | None = None) -> Array:
         """Aggregate feature maps; see :func:`patch_aggregation`.
 

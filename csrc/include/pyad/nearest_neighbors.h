@@ -73,6 +73,13 @@ class MemoryBank {
     void search(const float* queries, int64_t Q, int64_t k, float* distances, int64_t* indices,
                 int64_t* evaluated = nullptr) const;
 
+    // The same on the calling thread alone; k = 1 as a rule.
+    void search_here(const float* queries, int64_t Q, int64_t k, float* distances,
+                     int64_t* indices) const;
+    const float* row(int64_t m) const { return rows_.data() + m * D_; }
+    // The canonical distance of a vector (D) to row m.
+    float distance(const float* query, int64_t m) const;
+
   private:
     void search_block(const float* queries, int64_t Q, int64_t k, float* distances,
                       int64_t* indices, int64_t* evaluated) const;

@@ -69,4 +69,8 @@ struct FeatureMap {
 void patch_aggregation(const AggregationPlan& plan, const std::vector<FeatureMap>& features,
                        int64_t N, float* out);
 
+// Rows [y0, y1) of picture n of the same, on the calling thread; out is the whole (N, h, w, D).
+void aggregate_rows(const AggregationPlan& plan, const std::vector<FeatureMap>& features, int64_t n,
+                    int64_t y0, int64_t y1, float* out);
+
 }  // namespace pyad

@@ -6,7 +6,7 @@ import math
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import typer
 from rich.markup import escape
@@ -24,6 +24,7 @@ from pyad_edge.console import err, out, print_json, run_app
 from pyad_edge.errors import SettingError
 from pyad_edge.export.demo import run_demo
 from pyad_edge.export.evaluate import evaluate, render
+from pyad_edge.export.frame_settings import FrameSettings
 from pyad_edge.export.memory import parse_bytes
 from pyad_edge.export.methods.patchcore import make_settings
 from pyad_edge.export.progress import progress_bar
@@ -160,6 +161,41 @@ def train_patchcore_command(
         Optional[str],  # noqa: UP045
         typer.Option(help="Memory the fit may use, such as 4GB; 60 % of what is free."),
     ] = None,
+    pixel_format: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="NAME",
+            help="What the camera sends, and files hold, by PFNC: Mono8, Mono12, BayerRG8, BGRa8, "
+            "Mono32f ...; 8-bit RGB or mono if not given.",
+        ),
+    ] = None,
+    window: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="BLACK:WHITE",
+            help="Of more than 8 bits: values that become 0 and 255; all of them if not given.",
+        ),
+    ] = None,
+    size_policy: Annotated[
+        Optional[Literal["error", "resize", "letterbox", "tile"]],  # noqa: UP045
+        typer.Option(help="Frames of other sizes than the network's; resize if not given."),
+    ] = None,
+    tile: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Of tile: S or HxW pixels of the frame; the network's input."),
+    ] = None,
+    overlap: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Of tile: S or HxW pixels, at least; a quarter of the tile."),
+    ] = None,
+    padding: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Of letterbox: grey level around the frame; 114."),
+    ] = None,
+    mask: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Picture of the region of interest: black is never looked at."),
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Fit PatchCore. Needs no torch and no GPU."""
@@ -205,6 +241,15 @@ def train_patchcore_command(
             mean=_channels(mean, "--mean"),
             std=_channels(std, "--std"),
             calibration_data=calibration_data,
+            frames=_frames(
+                pixel_format=pixel_format,
+                window=_window(window),
+                size_policy=size_policy,
+                tile=_size(tile, "--tile") if tile is not None else None,
+                overlap=_size(overlap, "--overlap") if overlap is not None else None,
+                padding=padding,
+                mask=mask,
+            ),
             threads=threads,
             progress=progress,
         )
@@ -286,6 +331,24 @@ def _size(text: str, option: str) -> tuple[int, int]:
         raise SettingError(f"Expected {option} as S or HxW, such as 256 or 256x320, got '{text}'.")
     height = int(match.group(1))
     return height, int(match.group(2) or height)
+
+
+def _frames(**given: Any) -> FrameSettings | None:
+    """Settings of the frames; None where nothing was said about them."""
+    said = {name: value for name, value in given.items() if value is not None}
+    return FrameSettings(**said) if said else None
+
+
+def _window(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        black, white = (float(part) for part in text.split(":"))
+    except ValueError:
+        raise SettingError(
+            f"Expected --window as BLACK:WHITE, such as 0:4095, got '{text}'."
+        ) from None
+    return black, white
 
 
 def _channels(text: str | None, option: str) -> tuple[float, ...] | None:

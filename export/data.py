@@ -19,6 +19,7 @@ from pyad_edge.export.duplicates import file_sha256
 from pyad_edge.frame_files import read_frame
 from pyad_edge.images import IMAGE_SUFFIXES, list_images, read_image
 from pyad_edge.ops import preprocess
+from pyad_edge.roi import covered
 
 __all__ = [
     "MIN_TRAIN_IMAGES",
@@ -28,6 +29,7 @@ __all__ = [
     "fingerprint",
     "load_dataset",
     "read_mask",
+    "read_mask_at",
     "split_holdout",
 ]
 
@@ -217,6 +219,40 @@ def read_mask(
         DataError: The mask is unreadable, of another size than its picture, or its largest value
             lies in 1..127, so that > 0.5 would silently erase it.
     """
+    grey = _read_truth(path, picture_size)
+    planes = preprocess(grey, resize=resize, crop=crop, mean=(0.0,) * 3, std=(1.0,) * 3)
+    return np.asarray(planes[0, 0] > 0.5)
+
+
+def read_mask_at(
+    path: str | Path,
+    *,
+    box: tuple[float, float, float, float],
+    map_size: tuple[int, int],
+    picture_size: tuple[int, int],
+) -> npt.NDArray[np.bool_]:
+    """Read a ground-truth mask where the map is not the resized picture (letterbox, tiles).
+
+    Ground truth is where more than half of a map pixel's area in the picture is defect.
+
+    Args:
+        path: A picture with 0 = normal, 255 = defect.
+        box: (x, y, width, height) in pixels of the picture that the map covers.
+        map_size: (H, W) of the map.
+        picture_size: (H, W) of the picture; the mask must have it too.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        DataError: As for ``read_mask``.
+    """
+    truth = _read_truth(path, picture_size) > 127
+    return np.asarray(covered(truth, box=box, grid=map_size) > 0.5)
+
+
+def _read_truth(path: str | Path, picture_size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
+    """A mask's plane, (H, W) uint8, after all checks."""
     grey = read_image(path)[..., 0]
     if picture_size is not None and grey.shape != tuple(picture_size):
         raise DataError(
@@ -228,8 +264,7 @@ def read_mask(
             f"[read_mask] {path} has a largest value of {grey.max()}, expected 0 for normal and "
             "255 for defect. Scale the mask's values to 0 and 255."
         )
-    planes = preprocess(grey, resize=resize, crop=crop, mean=(0.0,) * 3, std=(1.0,) * 3)
-    return np.asarray(planes[0, 0] > 0.5)
+    return grey
 
 
 def _load_mvtec(root: Path, *, need_train: bool) -> Dataset:

@@ -14,11 +14,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from pyad_edge.export.data import Sample, load_dataset, read_mask
+from pyad_edge.engine_manifest import Manifest
+from pyad_edge.export.data import Sample, load_dataset, read_mask, read_mask_at
 from pyad_edge.export.methods.patchcore.fit import silent
 from pyad_edge.export.metrics import aupro, f1_max, image_auroc, pixel_auroc
 from pyad_edge.export.progress import ProgressCall
-from pyad_edge.images import read_image
+from pyad_edge.frame_files import read_frame
 from pyad_edge.loop import save_picture
 from pyad_edge.overlay import draw_overlay
 from pyad_edge.result import Result
@@ -103,25 +104,32 @@ def evaluate(
     """
     dataset = load_dataset(data, require_train=False, require_test=True)
     notes = list(dataset.notes)
-    settings = runtime.engine.manifest.preprocessing
+    pixel_format = runtime.info["input"]["pixel_format"]
+    manifest = runtime.engine.manifest
+    if runtime.info["input"]["regions_of_interest"]:
+        notes.append(
+            "pixel figures cover whole pictures: outside the region of interest the map is 0."
+        )
     results: list[Result] = []
     masks: list[NDArray[np.bool_] | None] = []
     for index, sample in enumerate(dataset.test):
-        frame = read_image(sample.path)
+        frame = read_frame(sample.path, pixel_format)
         result = runtime.infer(frame)
-        mask = _ground_truth(sample, frame.shape[:2], result, settings)
+        mask = _ground_truth(sample, frame.shape[:2], result, manifest)
         results.append(result)
         masks.append(mask)
         if save is not None:
             truth = mask if sample.is_anomalous else None
-            picture = draw_overlay(frame, result, ground_truth=truth, title=sample.path.name)
+            picture = draw_overlay(
+                runtime.picture(frame), result, ground_truth=truth, title=sample.path.name
+            )
             save_picture(save / sample.defect / f"{sample.path.name}.png", picture)
         progress("evaluation", index + 1, len(dataset.test))
     return _summarise(runtime, dataset.root, dataset.test, results, masks, notes)
 
 
 def _ground_truth(
-    sample: Sample, frame_size: tuple[int, ...], result: Result, settings: Any
+    sample: Sample, frame_size: tuple[int, ...], result: Result, manifest: Manifest
 ) -> NDArray[np.bool_] | None:
     """(H, W) bool at the map's resolution; None where a defect's mask is missing."""
     if not sample.is_anomalous:
@@ -129,6 +137,12 @@ def _ground_truth(
     if sample.mask is None:
         return None
     size = (frame_size[0], frame_size[1])
+    if manifest.input is not None and manifest.input.size_policy in ("letterbox", "tile"):
+        shape = result.anomaly_map.shape
+        return read_mask_at(
+            sample.mask, box=result.map_box, map_size=(shape[0], shape[1]), picture_size=size
+        )
+    settings = manifest.preprocessing
     return read_mask(sample.mask, resize=settings.resize, crop=settings.crop, picture_size=size)
 
 

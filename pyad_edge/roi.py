@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyad_edge.errors import DataError, SettingError
 from pyad_edge.images import read_image
 
-__all__ = ["as_mask", "patches_inside", "patches_seen", "read_roi"]
+__all__ = ["as_mask", "covered", "patches_inside", "patches_seen", "read_roi"]
 
 Mask = NDArray[np.uint8]
 
@@ -74,21 +74,34 @@ def patches_seen(
         box: (x, y, width, height) in pixels of the frame that the grid covers.
         grid: (h, w) patches.
     """
-    spans = [
-        _pixels(box[1], box[3] / grid[0], grid[0], mask.shape[0] / frame_size[0], mask.shape[0]),
-        _pixels(box[0], box[2] / grid[1], grid[1], mask.shape[1] / frame_size[1], mask.shape[1]),
-    ]
-    # Sums of the mask up to each corner: a cell holds something if its four corners say so.
-    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), np.int64)
-    np.cumsum(np.cumsum(mask > 0, axis=0, dtype=np.int64), axis=1, out=sums[1:, 1:])
-    (top, bottom), (left, right) = spans
-    count = (
-        sums[np.ix_(bottom, right)]
-        - sums[np.ix_(top, right)]
-        - sums[np.ix_(bottom, left)]
-        + sums[np.ix_(top, left)]
-    )
-    return np.asarray(count > 0)
+    rows = mask.shape[0] / frame_size[0]
+    columns = mask.shape[1] / frame_size[1]
+    stretched = (box[0] * columns, box[1] * rows, box[2] * columns, box[3] * rows)
+    # Rounding must not make a cell touch the pixel beyond its edge.
+    return np.asarray(covered(mask > 0, box=stretched, grid=grid) > 1e-6)
+
+
+def covered(
+    plane: NDArray[np.bool_], *, box: tuple[float, ...], grid: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Share of each cell's area that a plane covers, (h, w) float64; beyond the plane nothing does.
+
+    Args:
+        plane: (H, W) bool.
+        box: (x, y, width, height) in its pixels that the grid's cells cover.
+        grid: (h, w) cells.
+    """
+    rows = _overlaps(box[1], box[3] / grid[0], grid[0], plane.shape[0])
+    columns = _overlaps(box[0], box[2] / grid[1], grid[1], plane.shape[1])
+    return np.asarray(rows @ plane.astype(np.float64) @ columns.T)
+
+
+def _overlaps(start: float, pitch: float, cells: int, pixels: int) -> NDArray[np.float64]:
+    """(cells, pixels): the share of each cell that lies in each pixel."""
+    first = (start + np.arange(cells) * pitch)[:, np.newaxis]
+    pixel = np.arange(pixels)[np.newaxis]
+    common = np.minimum(first + pitch, pixel + 1.0) - np.maximum(first, pixel)
+    return np.asarray(np.maximum(common, 0.0) / pitch)
 
 
 def patches_inside(
@@ -103,14 +116,3 @@ def patches_inside(
         centres = start + (np.arange(cells) + 0.5) * (extent / cells)
         inside.append((centres > 0.0) & (centres < side))
     return np.asarray(inside[0][:, np.newaxis] & inside[1][np.newaxis])
-
-
-def _pixels(
-    start: float, pitch: float, cells: int, scale: float, side: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The mask's pixels [first, last) that each cell touches, clipped to the mask."""
-    edges = (start + np.arange(cells + 1) * pitch) * scale
-    # Rounding must not make a cell touch the pixel beyond its edge.
-    first = np.floor(edges[:-1] + 1e-6).clip(0, side).astype(np.int64)
-    last = np.ceil(edges[1:] - 1e-6).clip(0, side).astype(np.int64)
-    return first, np.maximum(first, last)

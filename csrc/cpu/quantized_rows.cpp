@@ -13,8 +13,31 @@ constexpr double kSlack = 1.0 + 16.0 * kUnit;  // covers the rounding of the tes
 constexpr double kNoBar = 1e17;                // farther than any two vectors within the limit
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-float up(double x) { return std::nextafter(static_cast<float>(x), kInfinity); }
-float down(double x) { return std::nextafter(static_cast<float>(x), -kInfinity); }
+// std::nextafter upwards, without the call; for numbers that are not NaN.
+float next(float x) {
+    if (x == kInfinity) return x;
+    int32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    bits = x == 0.0f ? 1 : bits + (bits < 0 ? -1 : 1);
+    std::memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+float up(double x) { return next(static_cast<float>(x)); }
+float down(double x) { return -next(-static_cast<float>(x)); }
+
+// Row `place` of a group from its words; the layouts of quantized_rows.h. int8_t may alias anything:
+// all numbers come as arguments, so that none is read again in the loop.
+void place_row(const int8_t* row, int64_t words, int64_t height, int64_t place, bool tiled,
+               int8_t* group) {
+    if (tiled) {
+        for (int64_t word = 0; word < words; word += 16)
+            std::memcpy(group + (word * height + place * 16) * 4, row + word * 4, 64);
+    } else {
+        for (int64_t word = 0; word < words; ++word)
+            std::memcpy(group + (word * height + place) * 4, row + word * 4, 4);
+    }
+}
 
 }  // namespace
 
@@ -77,13 +100,7 @@ void QuantizedQueries::pack(const float* queries, int64_t n, int64_t D, const fl
         } else if (i == n) {
             std::fill(row_.begin(), row_.end(), 0);
         }
-        if (kernels.tiled) {
-            for (int64_t word = 0; word < words_; word += 16)
-                std::memcpy(group + (word * MR_ + i % MR_ * 16) * 4, row_.data() + word * 4, 64);
-        } else {
-            for (int64_t word = 0; word < words_; ++word)
-                std::memcpy(group + (word * MR_ + i % MR_) * 4, row_.data() + word * 4, 4);
-        }
+        place_row(row_.data(), words_, MR_, i % MR_, kernels.tiled, group);
         if (i >= n) continue;
         corrections_[i] = kernels.offset * query.sum;
         scales_[i] = 2.0f * query.scale;

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -20,30 +19,12 @@ import numpy.typing as npt
 
 from pyad_edge.errors import DataError
 from pyad_edge.images import IMAGE_SUFFIXES, list_images, read_image
+from pyad_edge.streaming.frames import Frame
 
 __all__ = ["Frame", "Source", "open_source"]
 
 _CAMERA_FAULTS = 10
 _CAMERA_PAUSE = 0.1
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One frame of a source.
-
-    Attributes:
-        index: 0, 1, 2 ... in the order of delivery; faults count too.
-        name: Path of the picture, "<video>#<index>" or "camera:<n>#<index>".
-        image: (H, W, 3) uint8 RGB, or None where reading failed.
-        timestamp: When the frame had been read, seconds since 1970 (``time.time``).
-        error: Why there is no image; None where there is one.
-    """
-
-    index: int
-    name: str
-    image: npt.NDArray[np.uint8] | None
-    timestamp: float = field(default_factory=time.time)
-    error: str | None = None
 
 
 class Source:

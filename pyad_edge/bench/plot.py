@@ -64,7 +64,6 @@ def draw_plot(
             np.arange(1, len(values) + 1),
             values,
             color=color,
-            label=name,
             linestyle="none",
             marker=".",
             markersize=3,
@@ -84,11 +83,12 @@ def draw_plot(
     timeline.tick_params(axis="y", which="both", labelsize=7)
     if deadline is not None:
         distribution.axvline(deadline, color="black", linestyle="--", linewidth=1)
-        timeline.axhline(
-            deadline, color="black", linestyle="--", linewidth=1, label=f"deadline {deadline:g} ms"
-        )
-    distribution.legend(fontsize=8, loc="lower right")
-    timeline.legend(fontsize=8, loc="upper right")
+        timeline.axhline(deadline, color="black", linestyle="--", linewidth=1)
+        distribution.text(deadline, 3, f" deadline {deadline:.4g} ms", fontsize=8)
+    # One legend for both, outside: inside it would hide some part of any distribution.
+    figure.legend(
+        *distribution.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=2
+    )
     figure.savefig(path, format="png")
 
 

@@ -18,7 +18,8 @@ from pyad_edge.bench.resources import PowerMeter, memory
 from pyad_edge.bench.scenarios import Answer, CameraRun, Run, Scenario, camera, run_scenario
 from pyad_edge.bench.statistics import summarize
 from pyad_edge.errors import DataError, SettingError
-from pyad_edge.images import list_images, read_image
+from pyad_edge.frame_files import read_frame
+from pyad_edge.images import list_images
 from pyad_edge.runtime import Runtime
 
 __all__ = ["SCENARIOS", "Plan", "Report", "bench", "load_frames"]
@@ -77,12 +78,15 @@ def load_frames(runtime: Runtime, source: Path | None) -> tuple[list[NDArray[np.
     """
     if source is None:
         golden = list(runtime.engine.tensors["golden/frames"])
-        return golden, f"{len(golden)} golden frames of the engine"
+        return golden, f"{len(golden)} golden frames (a normal one and noise)"
     paths = [source] if source.is_file() else list_images(source, recursive=True)
     if not paths:
         raise DataError(f"[bench] {source} has no pictures. Give a folder with some, or none.")
     chosen = paths[:: -(-len(paths) // MAX_FRAMES)]
-    return [read_image(path) for path in chosen], f"{len(chosen)} pictures of {source.name}"
+    pixel_format = runtime.pipeline.input_info["pixel_format"]
+    return [read_frame(path, pixel_format) for path in chosen], (
+        f"{len(chosen)} pictures of {source.name}"
+    )
 
 
 def bench(

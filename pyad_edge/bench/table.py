@@ -46,7 +46,7 @@ def print_report(content: dict[str, Any], console: Console) -> None:
 def _latencies(content: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("run", no_wrap=True)
-    for name in (*COLUMNS, "frames/s", "frames", "late"):
+    for name in (*COLUMNS, "fps", "frames", "late"):
         table.add_column(name, justify="right", no_wrap=True)
     for run in content["runs"]:
         table.add_row(

@@ -1,0 +1,40 @@
+"""What a sink is: somewhere that inspections go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from pyad_edge.streaming import Inspection
+
+__all__ = ["Record", "RecordSink", "Sink"]
+
+Record = dict[str, Any]
+
+
+class Sink(Protocol):
+    """Takes inspections. An :class:`~pyad_edge.sinks.Outbox` calls it, from one thread of its own.
+
+    It may be slow, raise, or never return: the outbox keeps that from the inspection.
+    """
+
+    def write(self, inspection: Inspection) -> None:
+        """Take one inspection. Whatever is raised counts as a failure of this one."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held. Called once, after the last `write`."""
+        ...
+
+
+@runtime_checkable
+class RecordSink(Sink, Protocol):
+    """A sink that needs no picture: records can wait on disk, and outlive the program.
+
+    ``write_records`` takes what :meth:`Inspection.to_dict` gives. It returns when the records have
+    arrived; it raises where that is not sure, and is then called again with the same ones.
+    """
+
+    def write_records(self, records: Sequence[Record]) -> None:
+        """Deliver records, in order, at least once."""
+        ...

@@ -1,0 +1,321 @@
+"""Between the inspection and a sink: a thread and a queue, so that neither waits for the other."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pyad_edge.sinks.base import Record, RecordSink, Sink
+from pyad_edge.sinks.spool import Spool
+from pyad_edge.streaming import Inspection
+
+__all__ = ["Outbox", "OutboxStatus"]
+
+_BATCH = 64  # records of one call of a sink
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0  # seconds between attempts of a sink that fails
+_SPILL_PAUSE = 1.0  # seconds before a disk that refused is tried again
+
+
+@dataclass
+class OutboxStatus:
+    """What became of the inspections that one sink was given.
+
+    ``taken + recovered == written + skipped + dropped + waiting + on_disk``, always.
+
+    Attributes:
+        name: of the sink.
+        taken: given to the outbox.
+        recovered: found on disk at the start, left over from an earlier run.
+        written: delivered.
+        spilled: of all, those that waited on disk in between.
+        dropped: lost, because memory and disk were at their bounds.
+        failed: attempts that raised; records are tried again.
+        skipped: inspections given up after one failed attempt (sinks that take pictures).
+        waiting: in memory now.
+        on_disk: on disk now.
+        error: the last failure, as a sentence.
+    """
+
+    name: str
+    taken: int = 0
+    recovered: int = 0
+    written: int = 0
+    spilled: int = 0
+    dropped: int = 0
+    failed: int = 0
+    skipped: int = 0
+    waiting: int = 0
+    on_disk: int = 0
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+@dataclass
+class _Queue:
+    """What both threads share; touched under the lock only."""
+
+    items: deque[tuple[float, Any]] = field(default_factory=deque)  # time of arrival, item
+    delivering: list[Any] = field(default_factory=list)  # from memory, in the sink's hands
+    moving: list[tuple[float, Any]] = field(default_factory=list)  # on their way to the disk
+    closing: bool = False
+    stopped: bool = False
+
+    def size(self) -> int:
+        return len(self.items) + len(self.delivering) + len(self.moving)
+
+
+class Outbox:
+    """Gives inspections to a sink from a thread of its own; :meth:`put` never waits.
+
+    In memory at most ``memory`` inspections wait. Records (of sinks with ``write_records``) that
+    wait longer than ``patience`` go on to the disk, in order, where there is a spool; they are
+    delivered before newer ones, after a restart too, at least once. Where memory and disk are at
+    their bounds, or the disk refuses, the newest inspections are dropped and counted.
+
+    A sink that raises is tried again with growing pauses, if it takes records; one that takes
+    pictures loses that one inspection, counted. A sink that never returns keeps its thread, and
+    nothing else.
+
+    Args:
+        sink: called from one thread only.
+        name: for the status.
+        memory: inspections that may wait in memory. Those with pictures hold the pictures.
+        spool: the queue on disk; none: nothing outlives the program.
+        patience: seconds.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        name: str,
+        memory: int = 256,
+        spool: Spool | None = None,
+        patience: float = 0.2,
+    ) -> None:
+        self._sink = sink
+        self._records = isinstance(sink, RecordSink)
+        self._memory, self._patience = memory, patience
+        self._spool = spool if self._records else None
+        self._lock = threading.Lock()
+        self._for_sink = threading.Condition(self._lock)  # wakes the sink's thread
+        self._for_disk = threading.Condition(self._lock)  # and the disk's
+        self._queue = _Queue()
+        self._status = OutboxStatus(name, recovered=len(spool) if spool is not None else 0)
+        self._stored = self._status.recovered  # lines on disk; len(spool) would wait for the disk
+        self._threads = [threading.Thread(target=self._deliver, name=f"sink {name}", daemon=True)]
+        if self._spool is not None:
+            self._threads.append(
+                threading.Thread(target=self._spill, name=f"outbox {name}", daemon=True)
+            )
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, inspection: Inspection, record: Record | None = None) -> None:
+        """Take an inspection; returns at once.
+
+        Args:
+            inspection: what was found.
+            record: its ``to_dict()``, where the caller has it already.
+        """
+        item = (record or inspection.to_dict()) if self._records else inspection
+        with self._lock:
+            self._status.taken += 1
+            if self._queue.closing or self._queue.size() >= self._memory:
+                self._status.dropped += 1
+                return
+            self._queue.items.append((time.monotonic(), item))
+            self._for_sink.notify()
+            if len(self._queue.items) == self._memory // 2:
+                self._for_disk.notify()
+
+    @property
+    def status(self) -> OutboxStatus:
+        """Counts as of now."""
+        with self._lock:
+            counts = OutboxStatus(**asdict(self._status))
+            counts.waiting, counts.on_disk = self._queue.size(), self._stored
+        return counts
+
+    def close(self, *, timeout: float = 5.0) -> OutboxStatus:
+        """Deliver what waits, as far as that works within ``timeout`` seconds, and stop.
+
+        What is left then goes to the disk, or is counted as dropped where there is none.
+        """
+        end = time.monotonic() + timeout
+        with self._lock:
+            self._queue.closing = True
+            self._for_sink.notify()
+        self._threads[0].join(max(0.0, end - time.monotonic()))
+        with self._lock:
+            self._queue.stopped = True
+            self._for_sink.notify()
+            self._for_disk.notify()
+        # The disk may hang as well: a second of it, not more.
+        for thread in self._threads[1:]:
+            thread.join(max(1.0, end - time.monotonic()))
+        with self._lock:
+            lost = self._queue.size()
+            self._queue.items.clear()
+            self._queue.moving, self._queue.delivering = [], []
+            self._status.dropped += lost
+        return self.status
+
+    def _deliver(self) -> None:
+        """The sink's thread."""
+        pause = _FIRST_PAUSE
+        while (batch := self._next_batch()) is not None:
+            from_disk, items = batch
+            try:
+                if isinstance(self._sink, RecordSink):
+                    self._sink.write_records(items)
+                else:
+                    self._sink.write(items[0])
+            except Exception as error:  # a sink may raise anything; inspection goes on
+                self._note_failure(error)
+                if self._records and not self._wait(pause):
+                    break
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            pause = _FIRST_PAUSE
+            self._note_success(from_disk, len(items))
+        try:
+            self._sink.close()
+        except Exception as error:
+            with self._lock:
+                self._status.error = _sentence(error)
+
+    def _next_batch(self) -> tuple[bool, list[Any]] | None:
+        """The oldest items and whether they come from the disk; None: stop."""
+        while True:
+            with self._lock:
+                queue = self._queue
+                while not (queue.stopped or queue.delivering or self._stored):
+                    if queue.items and not queue.moving:
+                        break
+                    if queue.closing and not queue.size():
+                        return None
+                    self._for_sink.wait()
+                if queue.stopped:
+                    return None
+                if queue.delivering:  # failed before
+                    return False, queue.delivering
+                if not self._stored:
+                    count = min(len(queue.items), _BATCH if self._records else 1)
+                    queue.delivering = [queue.items.popleft()[1] for _ in range(count)]
+                    return False, queue.delivering
+            if items := self._read_spool():
+                return True, items
+
+    def _read_spool(self) -> list[Record]:
+        """The oldest records on disk; damaged lines are dropped and counted."""
+        assert self._spool is not None
+        try:
+            lines = self._spool.peek(_BATCH)
+        except OSError as error:
+            self._note_failure(error)
+            if not self._wait(_SPILL_PAUSE):
+                time.sleep(_FIRST_PAUSE)
+            return []
+        records = []
+        for line in lines:
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                break
+        if not records:  # the first line is no record, or fewer lines are there than were counted
+            with self._lock:
+                lost = 1 if lines else self._stored
+                self._stored -= lost
+                self._status.dropped += lost
+            if lines:
+                self._spool.acknowledge(1)
+        return records
+
+    def _note_success(self, from_disk: bool, count: int) -> None:
+        if from_disk and self._spool is not None:
+            self._spool.acknowledge(count)
+        with self._lock:
+            self._status.written += count
+            if from_disk:
+                self._stored -= count
+            else:
+                self._queue.delivering = []
+
+    def _note_failure(self, error: Exception) -> None:
+        with self._lock:
+            self._status.failed += 1
+            self._status.error = _sentence(error)
+            if not self._records:
+                self._status.skipped += len(self._queue.delivering)
+                self._queue.delivering = []
+
+    def _wait(self, seconds: float) -> bool:
+        """Pause between attempts; False where the outbox closes: no further attempt then."""
+        with self._lock:
+            self._for_sink.wait_for(lambda: self._queue.closing, seconds)
+            return not self._queue.closing
+
+    def _spill(self) -> None:
+        """The disk's thread."""
+        assert self._spool is not None
+        while True:
+            with self._lock:
+                while not (due := self._due()) and not self._queue.stopped:
+                    self._for_disk.wait(self._patience)
+                final = self._queue.stopped
+                if final:  # what the sink still holds was not delivered for sure
+                    held = [(0.0, item) for item in self._queue.delivering]
+                    self._queue.delivering = []
+                    self._queue.moving = held + list(self._queue.items)
+                    self._queue.items.clear()
+                else:
+                    self._queue.moving = [self._queue.items.popleft() for _ in range(due)]
+                moving = list(self._queue.moving)
+            stored = self._store(moving)
+            if final:
+                self._spool.close()
+                return
+            if not stored:
+                time.sleep(_SPILL_PAUSE)
+
+    def _due(self) -> int:
+        """How many of the oldest items in memory should go to the disk now."""
+        queue, now = self._queue, time.monotonic()
+        if not queue.items or (len(queue.items) < self._memory // 2 and self._fresh(now)):
+            return 0
+        return min(len(queue.items), _BATCH)
+
+    def _fresh(self, now: float) -> bool:
+        return now - self._queue.items[0][0] < self._patience
+
+    def _store(self, moving: list[tuple[float, Any]]) -> bool:
+        assert self._spool is not None
+        error: OSError | None = None
+        try:
+            if moving:
+                self._spool.append([json.dumps(item).encode() for _, item in moving])
+        except OSError as failure:
+            error = failure
+        with self._lock:
+            self._queue.moving = []
+            if error is None:
+                self._status.spilled += len(moving)
+                self._stored += len(moving)
+            else:
+                self._status.error = _sentence(error)
+                self._queue.items.extendleft(reversed(moving))
+            self._for_sink.notify()
+        return error is None
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text if text.startswith("[") else f"{type(error).__name__}: {text or 'no reason given'}"

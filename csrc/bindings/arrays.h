@@ -20,6 +20,7 @@ void register_ceiling(py::module_& m);
 void register_banded(py::module_& m);
 void register_nearest_neighbors(py::module_& m);
 void register_memory_bank_head(py::module_& m);
+void register_decide(py::module_& m);
 void register_greedy_coreset(py::module_& m);
 void register_preprocess(py::module_& m);
 void register_patch_aggregation(py::module_& m);

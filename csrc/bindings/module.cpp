@@ -12,6 +12,7 @@ PYBIND11_MODULE(_native, m) {
     register_preprocess(m);
     register_patch_aggregation(m);
     register_memory_bank_head(m);
+    register_decide(m);
     register_anomaly_map(m);
     register_cosine_distance_map(m);
     register_rerank(m);

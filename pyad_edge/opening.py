@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pyad_edge.backends import OnnxRuntimeBackend
+from pyad_edge.backends.registry import open_backend
 from pyad_edge.engine import Engine
-from pyad_edge.errors import SettingError
 from pyad_edge.heads.approximate_index import ApproximateBank
 from pyad_edge.heads.memory_bank import MemoryBankHead
 from pyad_edge.input_choice import MaskSource, choose_input, pipeline_of
@@ -50,13 +49,16 @@ def build_pipeline(
         mask=mask,
     )
     manifest, bank = engine.manifest, engine.tensors["bank/features"]
-    if (backend, precision, device) != ("onnxruntime", None, None) or not spinning:
-        raise SettingError(f"[Runtime] unknown backend '{backend}'. This version has: onnxruntime.")
-    opened = OnnxRuntimeBackend(
+    opened = open_backend(
+        backend,
         bytes(engine.tensors["network/onnx"]),
         outputs=manifest.backbone.outputs,
         input_size=manifest.network.input_size,
+        precision=precision,
+        device=device,
         threads=threads,
+        spinning=spinning,
+        cache_key=engine.file_sha256,
     )
     approximate = (
         ApproximateBank(bank, engine.tensors["index/faiss"], manifest.index)
@@ -69,4 +71,10 @@ def build_pipeline(
         "head": MemoryBankHead(bank, manifest.head, approximate=approximate),
         "sigma": manifest.anomaly_map.sigma,
     }
-    return pipeline_of(engine, parts, declared) or Pipeline(**parts)
+    if (pipeline := pipeline_of(engine, parts, declared)) is not None:
+        return pipeline
+    if getattr(opened, "device", "cpu") == "cuda":  # the whole frame stays there
+        from pyad_edge.device_pipeline import DevicePipeline
+
+        return DevicePipeline(**parts)
+    return Pipeline(**parts)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pyad_edge.backends.registry import golden_tolerance
 from pyad_edge.calibration import Threshold
 from pyad_edge.engine import Engine, read_engine
 from pyad_edge.errors import BackendError, SettingError
@@ -111,7 +112,9 @@ class Runtime:
             mask=mask,
         )
         self._judge = Judge(self.engine)
-        self._golden_tolerance = self.engine.manifest.golden.tolerance
+        self._golden_tolerance = golden_tolerance(
+            str(self._pipeline.backend.info["precision"]), self.engine.manifest.golden.tolerance
+        )
         self._golden_drift = check_golden(
             self._pipeline, self.engine, tolerance=self._golden_tolerance
         )

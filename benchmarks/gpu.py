@@ -43,11 +43,23 @@ Step = Callable[[Work, float], dict[str, Any]]
 STEPS: tuple[tuple[str, Step, float], ...] = (
     ("build", gpu_steps.build, 200.0),
     ("tests", gpu_steps.tests, 120.0),
+    ("frames", gpu_steps.frames, 110.0),
     ("sanitizer", gpu_steps.sanitizer, 200.0),
     ("benchmarks", gpu_steps.benchmarks, 150.0),
 )
 EMULATED = ("build", "tests")
-PACKAGES = ("numpy", "torch", "cupy-cuda13x", "cupy-cuda12x", "faiss-gpu", "pybind11", "pytest")
+PACKAGES = (
+    "numpy",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "tensorrt",
+    "cupy-cuda13x",
+    "cupy-cuda12x",
+    "faiss-gpu",
+    "pybind11",
+    "pytest",
+)
 
 
 def main(arguments: list[str] | None = None, run: Run = gpu_build.run) -> int:
@@ -216,10 +228,9 @@ def _print_plan(steps: list[tuple[str, Step, float]], work: Work) -> int:
         if name == "build":
             for command in gpu_build.commands(work.folder, emulated=work.emulated):
                 print("   ", *command)
-        elif name == "benchmarks":
-            print(
-                "    python benchmarks/run.py --device cuda --json", work.folder / "benchmarks.json"
-            )
+        elif name in ("benchmarks", "frames"):
+            script = "run.py --device cuda" if name == "benchmarks" else "gpu_frames.py"
+            print(f"    python benchmarks/{script} --json", work.folder / f"{name}.json")
         else:
             sanitized = name == "sanitizer"
             files = gpu_steps.sanitized_files() if sanitized else gpu_steps.test_files()

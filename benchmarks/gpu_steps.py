@@ -25,6 +25,7 @@ TOOLS = ("racecheck", "initcheck", "memcheck", "synccheck")  # the slowest first
 GROUPS = 2  # processes per tool: an interpreter under the sanitizer is slow to start
 # Their own kernels are not ours to check, and slow tests would take the whole time.
 SANITIZED = ("-m", "cuda and not slow", "-k", "not torch and not cupy")
+UNSANITIZED = ("torch", "device", "frames")  # in names of files; networks run in these
 
 # Packages that a test may need beyond those that are demanded of every machine.
 OPTIONAL = ("cupy", "hypothesis", "onnx", "scipy", "sklearn", "torch", *gpu_build.RUNTIME)
@@ -258,8 +259,8 @@ def findings(output: str) -> int | None:
 
 
 def sanitized_files() -> list[Path]:
-    """Test files for compute-sanitizer; those of torch would import it to select nothing."""
-    return [path for path in test_files() if "torch" not in path.name]
+    """Test files for compute-sanitizer: those of the kernels, without torch's and whole frames'."""
+    return [path for path in test_files() if not any(word in path.name for word in UNSANITIZED)]
 
 
 def groups(files: Sequence[Path], seconds: Mapping[str, float], count: int) -> list[list[Path]]:
@@ -321,6 +322,23 @@ def sanitizer(work: Work, limit: float) -> dict[str, Any]:
         )
         raise StepError(f"findings, or no result: {which}", bad[0]["output"], {"runs": rows})
     return {"findings": 0, "runs": rows}
+
+
+def frames(work: Work, limit: float) -> dict[str, Any]:
+    """Time whole frames on the device, from uint8 on the host to a decision there."""
+    needed = [name for name in ("torch", "onnx") if find_spec(name) is None]
+    if absent := needed + gpu_build.missing_packages():
+        why = f"{', '.join(absent)} not installed"
+        return {"left_out": {"whole frames on the device": why}}
+    out = work.folder / "frames.json"
+    out.unlink(missing_ok=True)
+    script = ROOT / "benchmarks" / "gpu_frames.py"
+    done = work.start([sys.executable, str(script), "--json", str(out)], limit)
+    found: dict[str, Any] = {"result": json.loads(out.read_text())} if out.is_file() else {}
+    refuse_failure("gpu_frames.py", done, found)
+    if not found.get("result", {}).get("rows"):
+        raise StepError("no frame was timed", done.output, found)
+    return found
 
 
 def benchmarks(work: Work, limit: float) -> dict[str, Any]:

@@ -108,6 +108,20 @@ class DevicePipeline(Pipeline):
         """
         return self._scored(frames, color_order, maps=True)
 
+    def last_features(self) -> list[NDArray[np.float32]]:
+        """Outputs of the network for the frames scored last, (N, C, h, w) each: for comparisons.
+
+        Only where one thread uses the pipeline.
+
+        Raises:
+            BackendError: if nothing was scored yet, or the device fails.
+        """
+        with self._lock:
+            waiting = list(self._idle.values())
+        if not waiting:
+            raise BackendError("[device] no frame was scored yet. Call score first.")
+        return waiting[-1][-1].features()
+
     def _scored(
         self, frames: Sequence[Any], color_order: Literal["rgb", "bgr"] | None, *, maps: bool
     ) -> Scores:

@@ -20,6 +20,7 @@ import pytest
 from gpu_build import Done
 
 NO_ERRORS = "========= ERROR SUMMARY: 0 errors\n"
+STEPS = ("build", "tests", "frames", "sanitizer", "benchmarks")
 CASES = '<testsuite><testcase name="a"/><testcase name="b">{}</testcase></testsuite>'
 
 
@@ -61,6 +62,9 @@ class Machine:
             return "-- pyad_edge: building the CUDA module with nvcc 13.0.88 for 90-real\n"
         if "why_unavailable" in line:
             return "devices\n"
+        if any(Path(word).name == "gpu_frames.py" for word in words):
+            row = {"case": "resnet18", "p99_ms": 0.5, "goal_met": True}
+            Path(words[-1]).write_text(json.dumps({"rows": [row]}))
         if "--device" in words:
             Path(words[-1]).write_text(json.dumps({"rows": [{"kernel": "preprocess", "ms": 1}]}))
         return ""
@@ -94,12 +98,13 @@ def test_all_steps_pass_and_are_written(tmp_path: Path) -> None:
     assert code == 0
     assert record["ok"] is True
     assert record["commit"] == "abc"
-    assert steps(record) == dict.fromkeys(("build", "tests", "sanitizer", "benchmarks"), True)
+    assert steps(record) == dict.fromkeys(STEPS, True)
     found = record["machine"]
     assert isinstance(found, dict)
     assert found["device"] == "NVIDIA H200"
     assert (found["driver"], found["cuda"]) == ("580.65.06", "13.0")
-    build, tests, _, benchmarks = record["steps"]  # type: ignore[misc]
+    build, tests, frames, _, benchmarks = record["steps"]  # type: ignore[misc]
+    assert frames["result"]["rows"][0]["goal_met"] is True
     assert build["architectures"] == "90-real"
     files = gpu_steps.test_files()
     assert len(files) > 3
@@ -110,7 +115,9 @@ def test_all_steps_pass_and_are_written(tmp_path: Path) -> None:
     for tool in gpu_steps.TOOLS:
         words = [word for line in sanitized if tool in line for word in line]
         tested = sorted(Path(word).name for word in words if word.endswith(".py"))
-        assert tested == sorted(path.name for path in files if "torch" not in path.name)
+        assert tested == sorted(path.name for path in gpu_steps.sanitized_files())
+        assert "test_cuda_nearest_neighbors.py" in tested
+        assert not [name for name in tested if "torch" in name or "frames" in name]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +129,8 @@ def test_all_steps_pass_and_are_written(tmp_path: Path) -> None:
         ({"synccheck": Done(1, NO_ERRORS, 9.0)}, {"sanitizer"}, "synccheck of"),
         ({"__device": Done(1, "wrong kernel", 1.0)}, {"benchmarks"}, "code 1"),
         ({"__device": Done(0, "", 1.0)}, {"benchmarks"}, "timed nothing"),
+        ({"/gpu_frames": Done(1, "differs", 1.0)}, {"frames"}, "gpu_frames.py ended with code 1"),
+        ({"/gpu_frames": Done(0, "", 1.0)}, {"frames"}, "no frame was timed"),
         ({"_m cuda __junitxml": Done(None, "", 9.0)}, {"tests"}, "did not end"),
         ({"_m cuda __junitxml": Done(139, "", 9.0)}, {"tests"}, "pytest ended with code 139"),
         ({"why_un": Done(0, "[cuda] no CUDA device", 1.0)}, None, "finds no device"),
@@ -163,8 +172,8 @@ def test_what_was_found_before_a_failure_is_kept(tmp_path: Path) -> None:
     machine.skipped = '<failure message="assert 1 == 2&#10;more">far more</failure>'
     code, record = go(tmp_path, machine)
     assert code == 1
-    assert steps(record) == {"build": True, "tests": False, "sanitizer": False, "benchmarks": False}
-    _, tests, sanitizer, benchmarks = record["steps"]  # type: ignore[misc]
+    assert steps(record) == dict.fromkeys(STEPS, False) | {"build": True, "frames": True}
+    _, tests, _, sanitizer, benchmarks = record["steps"]  # type: ignore[misc]
     assert tests["failures"][0] == {"test": "::b", "why": "assert 1 == 2"}
     assert tests["passed"] == tests["failed"] == len(gpu_steps.test_files())
     found = {row["tool"]: row["findings"] for row in sanitizer["runs"]}
@@ -173,7 +182,7 @@ def test_what_was_found_before_a_failure_is_kept(tmp_path: Path) -> None:
     assert benchmarks["why"] == "run.py ended with code 1"
     # Whatever ends gpu.py: the steps before are in the file.
     before = json.loads((tmp_path / "seen.json").read_text())
-    assert [step["name"] for step in before["steps"]] == ["build", "tests", "sanitizer"]
+    assert [step["name"] for step in before["steps"]] == list(STEPS[:-1])
     assert before["ok"] is False
 
 
@@ -186,8 +195,8 @@ def test_an_error_of_the_script_itself_ends_one_step(
     monkeypatch.setattr(gpu_steps, "findings", refuse)
     code, record = go(tmp_path, Machine())
     assert code == 1
-    assert steps(record) == {"build": True, "tests": True, "sanitizer": False, "benchmarks": True}
-    sanitizer = record["steps"][2]  # type: ignore[index]
+    assert steps(record) == dict.fromkeys(STEPS, True) | {"sanitizer": False}
+    sanitizer = record["steps"][3]  # type: ignore[index]
     assert sanitizer["why"] == "OSError: no space left on device"
     assert "in refuse" in sanitizer["output"]
 
@@ -294,7 +303,8 @@ def test_the_plan_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert gpu.main(["--plan"], machine) == 0
     assert machine.commands == []
     printed = capsys.readouterr().out
-    for word in ("_cuda", "racecheck", "test_cuda_anomaly_map.py", "run.py --device cuda"):
+    words = ("_cuda", "racecheck", "test_cuda_anomaly_map.py", "gpu_frames.py", "run.py --device")
+    for word in words:
         assert word in printed
     assert sum(limit for *_, limit in gpu.STEPS) > gpu.TOTAL  # each may use what others leave
     assert gpu.TOTAL < 540

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pyad_edge.backends.device_session import DeviceSession
 from pyad_edge.device.bank import DeviceBank
@@ -106,6 +107,14 @@ class FrameGraph:
         with device_errors("a frame", _WAY_OUT):
             self._launch()
             self._module.synchronize(self._session.stream)
+
+    def features(self) -> list[NDArray[np.float32]]:
+        """The network's outputs of the last run, (N, C, h, w) each, copied to the host."""
+        found = [np.empty(part.shape, np.float32) for part in self._features]
+        with device_errors("copying features", _WAY_OUT):
+            for array, part in zip(found, self._features, strict=True):
+                self._module.copy_to_host(array, part.pointer, self._session.stream)
+        return found
 
     def _enqueue(self) -> None:
         """All work of a frame, on the session's stream; allocates nothing once it has run."""

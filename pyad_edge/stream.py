@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pyad_edge.errors import DataError
-from pyad_edge.images import IMAGE_SUFFIXES, list_images, read_image
+from pyad_edge.frame_files import read_frame
+from pyad_edge.images import IMAGE_SUFFIXES, list_images
 from pyad_edge.streaming.frames import Frame
 
 __all__ = ["Frame", "Source", "open_source"]
@@ -80,12 +81,14 @@ class Source:
             self._release()
 
 
-def open_source(spec: str | Path) -> Source:
+def open_source(spec: str | Path, *, pixel_format: str | None = None) -> Source:
     """Open a source of frames; what cannot be opened is refused here, not at the first frame.
 
     Args:
         spec: A folder (its pictures in sorted order), one picture, a video file, or a camera
             as "camera:0" or "0". For a folder that is itself called "0" write "./0".
+        pixel_format: that pictures are read in, by its PFNC name; None: 8-bit RGB. Videos and
+            cameras give BGR where it is "BGR8", else RGB.
 
     Returns:
         A source that yields ``Frame``; an unreadable picture or lost frame is a ``Frame`` with
@@ -95,43 +98,43 @@ def open_source(spec: str | Path) -> Source:
         DataError: Nothing is there, a folder without pictures, a video or camera that cannot be
             opened. While iterating: a camera that failed 10 times in a row.
     """
-    text = str(spec)
+    text, bgr = str(spec), pixel_format == "BGR8"
     camera = text.removeprefix("camera:")
     # A Path is never a camera: open_source(Path("0")) means the folder.
     if isinstance(spec, str) and camera.isascii() and camera.isdigit():
-        return _open_camera(int(camera))
+        return _open_camera(int(camera), bgr)
     path = Path(spec)
     if path.is_dir():
-        return _open_folder(path)
+        return _open_folder(path, pixel_format)
     if not path.exists():
         raise DataError(
             f"[open_source] there is no {text!r}. Give a folder of pictures, a picture, a video "
             'file, or a camera as "camera:0".'
         )
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return Source("image", _read_files([path]), length=1)
-    return _open_video(path)
+        return Source("image", _read_files([path], pixel_format), length=1)
+    return _open_video(path, bgr)
 
 
-def _open_folder(folder: Path) -> Source:
+def _open_folder(folder: Path, pixel_format: str | None) -> Source:
     paths = list_images(folder)
     if not paths:
         raise DataError(
             f"[open_source] folder {folder} holds no pictures ({', '.join(IMAGE_SUFFIXES)}); "
             "sub-folders are not searched. Name the folder that holds them."
         )
-    return Source("folder", _read_files(paths), length=len(paths))
+    return Source("folder", _read_files(paths, pixel_format), length=len(paths))
 
 
-def _read_files(paths: list[Path]) -> Iterator[Frame]:
+def _read_files(paths: list[Path], pixel_format: str | None) -> Iterator[Frame]:
     for index, path in enumerate(paths):
         try:
-            yield Frame(index, str(path), read_image(path))
+            yield Frame(index, str(path), read_frame(path, pixel_format))
         except DataError as error:
             yield Frame(index, str(path), None, error=str(error))
 
 
-def _open_video(path: Path) -> Source:
+def _open_video(path: Path, bgr: bool) -> Source:
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         capture.release()
@@ -141,17 +144,19 @@ def _open_video(path: Path) -> Source:
         )
     announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     length = announced if announced > 0 else None
-    frames = _read_video(capture, str(path), length)
+    frames = _read_video(capture, str(path), length, bgr)
     return Source("video", frames, length=length, release=capture.release)
 
 
-def _read_video(capture: cv2.VideoCapture, name: str, announced: int | None) -> Iterator[Frame]:
+def _read_video(
+    capture: cv2.VideoCapture, name: str, announced: int | None, bgr: bool
+) -> Iterator[Frame]:
     index = 0
     while True:
-        ok, bgr = capture.read()
+        ok, decoded = capture.read()
         if not ok:
             break
-        yield _convert(index, f"{name}#{index}", bgr)
+        yield _convert(index, f"{name}#{index}", decoded, bgr)
         index += 1
     # read() says "no" alike at the end and at a damaged place; only the container's frame count
     # tells them apart. Some containers estimate it from the duration, hence the tolerance.
@@ -166,7 +171,7 @@ def _read_video(capture: cv2.VideoCapture, name: str, announced: int | None) -> 
         )
 
 
-def _open_camera(number: int) -> Source:
+def _open_camera(number: int, bgr: bool) -> Source:
     capture = cv2.VideoCapture(number)
     if not capture.isOpened():
         capture.release()
@@ -175,18 +180,18 @@ def _open_camera(number: int) -> Source:
             "program using it), and may this user read it? On Linux look for "
             f"/dev/video{number}."
         )
-    frames = _read_camera(capture, number)
+    frames = _read_camera(capture, number, bgr)
     return Source("camera", frames, length=None, release=capture.release)
 
 
-def _read_camera(capture: cv2.VideoCapture, number: int) -> Iterator[Frame]:
+def _read_camera(capture: cv2.VideoCapture, number: int, bgr: bool) -> Iterator[Frame]:
     index, faults = 0, 0
     while True:
         name = f"camera:{number}#{index}"
-        ok, bgr = capture.read()
+        ok, decoded = capture.read()
         if ok:
             faults = 0
-            yield _convert(index, name, bgr)
+            yield _convert(index, name, decoded, bgr)
         else:
             faults += 1
             error = f"[open_source] camera {number} delivered no frame ({faults} in a row)."
@@ -200,10 +205,10 @@ def _read_camera(capture: cv2.VideoCapture, number: int) -> Iterator[Frame]:
         index += 1
 
 
-def _convert(index: int, name: str, decoded: npt.NDArray[Any]) -> Frame:
-    """Make OpenCV's BGR or mono picture RGB; anything else is a fault, not a guess."""
+def _convert(index: int, name: str, decoded: npt.NDArray[Any], bgr: bool) -> Frame:
+    """Make OpenCV's BGR or mono picture RGB, or leave it BGR; the rest is a fault, not a guess."""
     if decoded.dtype == np.uint8 and decoded.ndim == 3 and decoded.shape[2] == 3:
-        image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+        image = decoded if bgr else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
     elif decoded.dtype == np.uint8 and decoded.ndim in (2, 3) and decoded[0, 0].size == 1:
         image = cv2.cvtColor(decoded, cv2.COLOR_GRAY2RGB)
     else:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from pyad_edge.engine import Engine
+from pyad_edge.pixel_formats import PIXEL_FORMATS
 from pyad_edge.streaming.measures import (
     RowHistory,
     plane_of,
@@ -35,7 +35,8 @@ class GateSettings(BaseModel):
         wrong_dtype, wrong_size, black, white, frozen, torn, blurred: whether that check is on.
         dtype: expected pixel type, as NumPy calls it; none: that of the engine's golden pictures.
         size: expected (height, width); none: that of the camera's first frame.
-        full_scale: largest pixel value; none: 255, 65535 or 1.0 by pixel type.
+        full_scale: largest pixel value; none: the engine's pixel format's, else 255, 65535 or 1.0
+            by pixel type.
         black_level: pixels up to this fraction of the full scale are dark.
         black_share: a larger share of dark pixels is ``black``. None: 0.98, or half-way from the
             golden picture's share to 1, whichever is more.
@@ -80,33 +81,49 @@ class GateReference:
 
     Attributes:
         dtype: of the frames.
+        full_scale: largest pixel value.
+        mosaic: whether frames are Bayer mosaics; only one of their colours is looked at.
         dark, bright: shares of dark and of saturated pixels.
         seam, sharp: see ``seam_ratio`` and ``sharpness``; None: not known.
     """
 
     dtype: str = "uint8"
+    full_scale: float = 255.0
+    mosaic: bool = False
     dark: float = 0.0
     bright: float = 0.0
     seam: float | None = None
     sharp: float | None = None
 
     @classmethod
-    def of(cls, picture: NDArray[Any], settings: GateSettings) -> GateReference:
-        """Measure a normal picture at the camera's own resolution."""
-        plane, scale = plane_of(picture), _full_scale(picture.dtype, settings)
+    def of(
+        cls, picture: NDArray[Any], settings: GateSettings, *, pixel_format: str | None = None
+    ) -> GateReference:
+        """Measure a normal picture at the camera's own resolution.
+
+        Args:
+            picture: (H, W) or (H, W, C).
+            settings: levels and full scale.
+            pixel_format: by its PFNC name, where it is known.
+        """
+        pixels = PIXEL_FORMATS[pixel_format] if pixel_format is not None else None
+        scale = settings.full_scale
+        if scale is None and np.issubdtype(picture.dtype, np.integer):
+            bits = pixels.bits if pixels is not None else 8 * picture.dtype.itemsize
+            scale = 2.0**bits - 1.0
+        scale = scale or 1.0
+        mosaic = pixels is not None and pixels.kind == "bayer"
+        plane = plane_of(picture, mosaic=mosaic)
         sample = sample_of(plane)
         return cls(
             dtype=str(picture.dtype),
+            full_scale=scale,
+            mosaic=mosaic,
             dark=float((sample <= settings.black_level * scale).mean()),
             bright=float((sample >= settings.white_level * scale).mean()),
             seam=seam_ratio(plane, full_scale=scale),
             sharp=sharpness(plane, full_scale=scale),
         )
-
-    @classmethod
-    def of_engine(cls, engine: Engine, settings: GateSettings) -> GateReference:
-        """Measure the engine's first golden picture, the centre of a normal one."""
-        return cls.of(engine.tensors["golden/frames"][0], settings)
 
 
 class Gate:
@@ -121,6 +138,8 @@ class Gate:
     def __init__(self, settings: GateSettings, reference: GateReference, *, camera: str) -> None:
         self._settings = settings
         self._camera = camera
+        self._scale = settings.full_scale or reference.full_scale
+        self._mosaic = reference.mosaic
         self._dtype = settings.dtype or reference.dtype
         self._size = settings.size
         self._black = _share(settings.black_share, reference.dark)
@@ -162,7 +181,7 @@ class Gate:
             return self._fault(
                 FaultCode.WRONG_SIZE, f"expected {wanted} pixels, got {size[1]} x {size[0]}"
             )
-        plane = plane_of(image)
+        plane = plane_of(image, mosaic=self._mosaic)
         fault = (
             self._brightness(plane)
             or self._frozen(image)
@@ -177,7 +196,7 @@ class Gate:
         s = self._settings
         if not (s.black or s.white):
             return None
-        sample, scale = sample_of(plane), _full_scale(plane.dtype, s)
+        sample, scale = sample_of(plane), self._scale
         if s.black:
             share = np.count_nonzero(sample <= s.black_level * scale) / sample.size
             if share > self._black:
@@ -220,7 +239,7 @@ class Gate:
             # The sample settles nearly every frame; only its equals are compared as a whole.
             return bool(np.array_equal(old, new) and np.array_equal(previous, image))
         difference = np.abs(old.astype(np.float32) - new.astype(np.float32)).mean()
-        return bool(difference <= floor * _full_scale(image.dtype, self._settings))
+        return bool(difference <= floor * self._scale)
 
     def _seam(self, plane: NDArray[Any]) -> Fault | None:
         s = self._settings
@@ -231,7 +250,7 @@ class Gate:
             return self._fault(
                 FaultCode.TORN, f"rows on one side of {seam:.0%} of the height are an older frame's"
             )
-        ratio = seam_ratio(plane, full_scale=_full_scale(plane.dtype, s))
+        ratio = seam_ratio(plane, full_scale=self._scale)
         if ratio > self._torn:
             return self._fault(
                 FaultCode.TORN,
@@ -244,7 +263,7 @@ class Gate:
         s = self._settings
         if not s.blurred:
             return None
-        value = sharpness(plane, full_scale=_full_scale(plane.dtype, s))
+        value = sharpness(plane, full_scale=self._scale)
         if value >= self._blur:
             return None
         return self._fault(
@@ -258,9 +277,3 @@ class Gate:
 
 def _share(wanted: float | None, normal: float) -> float:
     return wanted if wanted is not None else max(0.98, (1.0 + normal) / 2.0)
-
-
-def _full_scale(dtype: np.dtype[Any], settings: GateSettings) -> float:
-    if settings.full_scale is not None:
-        return settings.full_scale
-    return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0

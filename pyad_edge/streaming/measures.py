@@ -1,6 +1,6 @@
 """Cheap measures of a picture for the input gate; each looks at a sample of the pixels.
 
-A plane is (H, W): the picture itself where it is mono, else its middle channel (green).
+A plane is (H, W): the picture itself where it is mono, else its second channel (green).
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ _STRIPS = 4
 _ROWS = 64  # that are compared with the rows of earlier frames
 
 
-def plane_of(image: NDArray[Any]) -> Plane:
-    """(H, W) view of one channel."""
-    return image if image.ndim == 2 else image[..., image.shape[2] // 2]
+def plane_of(image: NDArray[Any], *, mosaic: bool = False) -> Plane:
+    """(H, W) view of one channel; (H / 2, W / 2) of one colour of a Bayer mosaic."""
+    plane = image if image.ndim == 2 else image[..., min(image.shape[2] // 2, 1)]
+    return plane[::2, ::2] if mosaic else plane
 
 
 def sample_of(plane: Plane) -> Plane:

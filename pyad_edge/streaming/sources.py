@@ -53,29 +53,33 @@ def named_sources(sources: object) -> dict[str, object]:
     return dict(sources)
 
 
-def open_spec(
-    spec: object, settings: StreamSettings, *, color_order: Literal["rgb", "bgr"] = "rgb"
-) -> Opened:
+def open_spec(spec: object, settings: StreamSettings, *, pixel_format: str | None = None) -> Opened:
     """Understand one source. Cameras are not opened here: their threads do that.
+
+    Args:
+        spec: see ``inspect_sources``.
+        settings: of the stream.
+        pixel_format: that the runtime expects; None: 8-bit RGB.
 
     Raises:
         DataError: a file or folder that cannot be opened.
         SettingError: what is no source at all.
     """
+    order: Literal["rgb", "bgr"] = "bgr" if pixel_format == "BGR8" else "rgb"
     if isinstance(spec, str):
         address = spec.removeprefix("camera:")
         if address.isascii() and address.isdigit():
             number = int(address)
-            return Opened("webcam", lambda: OpenCvDevice(number, settings, color_order=color_order))
+            return Opened("webcam", lambda: OpenCvDevice(number, settings, color_order=order))
         if spec.startswith("genicam:"):
             return Opened("device", genicam_factory(spec.removeprefix("genicam:")))
         if "://" in spec:
-            return Opened("network", lambda: OpenCvDevice(spec, settings, color_order=color_order))
+            return Opened("network", lambda: OpenCvDevice(spec, settings, color_order=order))
     if isinstance(spec, (str, Path)):
         # Late: pyad_edge.stream takes Frame from this package.
         from pyad_edge.stream import open_source
 
-        source = open_source(spec)
+        source = open_source(spec, pixel_format=pixel_format)
         return Opened("file", items=source, close=source.close)
     if isinstance(spec, Iterable):
         close = getattr(spec, "close", None) if hasattr(spec, "kind") else None

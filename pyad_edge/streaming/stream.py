@@ -31,7 +31,9 @@ from pyad_edge.streaming.sources import Opened, gate_for, named_sources, open_sp
 __all__ = ["CameraStatus", "Stream", "inspect_sources"]
 
 _log = logging.getLogger("pyad_edge.streaming")
+_log.addHandler(logging.NullHandler())  # silent unless the application asks for it
 _POLL_S = 0.05
+_SHORTEST_POLL_S = 0.005
 _END_S = 2.0  # for threads to end after close; the network's current batch, mostly
 
 
@@ -264,6 +266,7 @@ class _Core:
         A process that was stopped, or starved by others, must not hold that time against drivers.
         """
         period = min(_POLL_S, self.settings.stale_after_s / 10, self.settings.backoff_first_s / 2)
+        period = max(period, _SHORTEST_POLL_S)
         now, last = 0.0, time.monotonic()
         while not self._stop.is_set():
             for feeder in self.feeders:
@@ -317,11 +320,11 @@ def inspect_sources(
         raise SettingError(f"[stream] expected gate 'auto', None or GateSettings, got {gate!r}.")
     settings = settings or StreamSettings()
     named = named_sources(sources)
-    color_order = "bgr" if runtime.info.get("color_order") == "bgr" else "rgb"
+    pixel_format = _pixel_format(runtime)
     opened: dict[str, Opened] = {}
     try:
         for name, spec in named.items():
-            opened[name] = open_spec(spec, settings, color_order=color_order)
+            opened[name] = open_spec(spec, settings, pixel_format=pixel_format)
     except BaseException:
         for one in opened.values():
             one.close()
@@ -329,11 +332,13 @@ def inspect_sources(
     gates: dict[str, Gate | None] = {}
     for name, one in opened.items():
         chosen = gate_for(one.kind) if gate == "auto" else gate
-        gates[name] = (
-            None
-            if chosen is None
-            else Gate(chosen, GateReference.of_engine(runtime.engine, chosen), camera=name)
-        )
+        if chosen is None:
+            gates[name] = None
+            continue
+        # The centre of a normal picture at its own resolution; the other golden picture is noise.
+        golden = runtime.engine.tensors["golden/frames"][0]
+        reference = GateReference.of(golden, chosen, pixel_format=pixel_format)
+        gates[name] = Gate(chosen, reference, camera=name)
     return Stream(
         runtime,
         opened,
@@ -343,6 +348,13 @@ def inspect_sources(
         settings=settings,
         on_state=on_state,
     )
+
+
+def _pixel_format(runtime: Any) -> str | None:
+    """What frames the runtime expects; None: 8-bit RGB or mono."""
+    info = runtime.info
+    declared: str | None = info["input"]["pixel_format"]
+    return "BGR8" if declared is None and info["color_order"] == "bgr" else declared
 
 
 def _feeder(

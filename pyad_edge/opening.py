@@ -77,4 +77,4 @@ def build_pipeline(
         from pyad_edge.device_pipeline import DevicePipeline
 
         return DevicePipeline(**parts)
-    return Pipeline(**parts)
+    return Pipeline(**parts, positions=engine.tensors["bank/sources"][:, 1:])

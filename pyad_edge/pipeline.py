@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pyad_edge.buffers import ArrayPool
 from pyad_edge.engine_manifest import Preprocessing
 from pyad_edge.errors import BackendError
 from pyad_edge.frames import plain_rgb
+from pyad_edge.heads.decide import Certifier, PatchDecision
 from pyad_edge.heads.memory_bank import MemoryBankHead, PatchScores
 from pyad_edge.ops import MapPlan, PreprocessPlan
 from pyad_edge.preprocessing import check_frame, input_size, map_box
@@ -54,6 +56,8 @@ class Pipeline:
         backend: runs the network.
         head: turns its outputs into scores.
         sigma: of the map's Gaussian, in pixels of the network's input.
+        positions: (M, 2) row and column of the patch that each bank row was, for :meth:`decide`;
+            without them it searches every patch.
 
     Attributes:
         one_by_one: whether a batch is better scored frame by frame.
@@ -68,11 +72,15 @@ class Pipeline:
         backend: Backend,
         head: MemoryBankHead,
         sigma: float,
+        positions: NDArray[np.integer] | None = None,
     ) -> None:
         self.preprocessing = preprocessing
         self.backend = backend
         self.head = head
         self.sigma = sigma
+        self._positions = positions
+        self._certifier: Certifier | None = None
+        self._certifying = threading.Lock()
         self.input_size = input_size(preprocessing)
         self._preprocess = PreprocessPlan(
             resize=preprocessing.resize,
@@ -159,6 +167,67 @@ class Pipeline:
             "map": (end - scored) * 1e3,
         }
         return Scores(patches, maps, maxima, timings)
+
+    def decide(
+        self,
+        frame: Frame,
+        *,
+        limit: float,
+        review: float | None = None,
+        score: bool = False,
+        color_order: Literal["rgb", "bgr"] | None = None,
+    ) -> tuple[PatchDecision, dict[str, float]]:
+        """The verdict of one frame's score, with the search that it takes and no map.
+
+        The first call prepares the bank for it, see :class:`~pyad_edge.heads.decide.Certifier`.
+
+        Args:
+            frame: (H, W), (H, W, 1) or (H, W, 3) uint8.
+            limit: NG above it.
+            review: REVIEW above it, up to ``limit``.
+            score: whether the exact score is wanted in any case.
+            color_order: of this frame, where it is not that of ``preprocessing``.
+
+        Returns:
+            The decision, and milliseconds by stage.
+
+        Raises:
+            DataError, BackendError: as :meth:`score`.
+        """
+        self.check(frame)
+        with self._workspaces.borrow(1) as workspace:
+            start = time.perf_counter()
+            self._preprocess.run(
+                frame,
+                color_order=color_order or self.preprocessing.color_order,
+                out=workspace.session.input,
+            )
+            preprocessed = time.perf_counter()
+            workspace.session.run()
+            ran = time.perf_counter()
+            certifier = self._certifier or self._prepare_certifier(workspace.grid)
+            try:
+                decision = certifier.decide(
+                    workspace.session.outputs, limit=limit, review=review, score=score
+                )
+            except ValueError as error:
+                raise BackendError(
+                    f"[decide] the network's output cannot be scored: {error} The frame counts as "
+                    "a fault."
+                ) from error
+            end = time.perf_counter()
+        timings = {
+            "preprocess": (preprocessed - start) * 1e3,
+            "backbone": (ran - preprocessed) * 1e3,
+            "head": (end - ran) * 1e3,
+        }
+        return decision, timings
+
+    def _prepare_certifier(self, grid: tuple[int, int]) -> Certifier:
+        with self._certifying:
+            if self._certifier is None:
+                self._certifier = Certifier(self.head, self._positions, grid)
+            return self._certifier
 
     def _result_arrays(
         self, workspace: Workspace

@@ -146,8 +146,8 @@ class Decision:
 
     Attributes:
         verdict: ``OK``, ``REVIEW`` or ``NG``.
-        settled: ``early`` where a bound settled the frame before any exact search of its patches
-            was needed to the end; ``search`` where the exact score was computed.
+        settled: ``early`` where bounds settled the frame and no patch was searched; ``search``
+            where some were.
         patches_searched: patches whose nearest bank row was searched exactly.
         patches: of the frame.
         score: the exact score; None where it was neither needed nor asked for.

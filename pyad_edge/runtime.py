@@ -184,11 +184,11 @@ class Runtime:
                 anomaly_map=scores.maps[0],
                 timings=_with_total(scores.timings, start),
             )
-        found, timings = self._pipeline.decide(  # type: ignore[attr-defined]
+        found, timings = self._pipeline.decide(
             frame, limit=upper, review=lower, score=score, color_order=self._color_order
         )
         return Decision(
-            verdict=Verdict(found.verdict),
+            verdict=found.verdict,
             settled=found.settled,
             patches_searched=found.searched,
             patches=found.patches,

@@ -72,6 +72,11 @@ class MemoryBankHead:
         """The (M, D) float32 rows."""
         return self._rows
 
+    @property
+    def search(self) -> MemoryBank | ApproximateBank:
+        """The bank, prepared for search."""
+        return self._bank
+
     def empty(self, N: int, h: int, w: int) -> PatchScores:
         """Arrays for the scores of N pictures of h x w patches, to be handed to :meth:`score`."""
         distances = np.empty((N, h, w), np.float32)
@@ -107,12 +112,11 @@ class MemoryBankHead:
         """
         if self.approximate is not None:
             return self._written(self._composed(features, valid), out)
-        shapes = tuple(level.shape for level in features)
-        prepared = self._maps.get(shapes) or self._prepare(features)
+        prepared = self.prepared(features)
         if prepared is None:  # features that nothing fits: the operations say why
             return self._written(self._composed(features, valid), out)
         head, rows, columns = prepared
-        N, _, h, w = shapes[0]
+        N, _, h, w = features[0].shape
         if out is None:
             out = self.empty(N, h, w)
         elif out.rows.shape != (N, h, w) or out.image.shape != (N,):
@@ -164,6 +168,13 @@ class MemoryBankHead:
         for name in ("image", "patch", "rows", "distances"):
             np.copyto(getattr(out, name), getattr(scores, name))
         return out
+
+    def prepared(self, features: Sequence[Array]) -> tuple[Any, list[Any], list[Any]] | None:
+        """Of an exact search: native head and up-sampling maps of each axis for these features.
+
+        None where nothing fits them. Made once for each shape.
+        """
+        return self._maps.get(tuple(level.shape for level in features)) or self._prepare(features)
 
     def _prepare(self, features: Sequence[Array]) -> tuple[Any, list[Any], list[Any]] | None:
         """Native head and up-sampling maps for features of these shapes; None if there is none."""

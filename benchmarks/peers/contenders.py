@@ -166,10 +166,10 @@ class Contenders:
 
     def _official_run(self, *, channels_last: bool) -> Any:
         from official import official
+        from oracle import patchcore as oracle
 
-        return official(
-            resnet18_weights(), self._bank, threads=self._threads, channels_last=channels_last
-        )
+        network = oracle.load_resnet18(resnet18_weights())
+        return official(network, self._bank, threads=self._threads, channels_last=channels_last)
 
     def _official(self) -> Mapping[str, Make]:
         def of(channels_last: bool) -> Make:

@@ -7,6 +7,7 @@ here for a batch of prepared tensors. Shares no code with pyad_edge.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,27 +41,33 @@ def embed(levels: Sequence[torch.Tensor], dim: int) -> torch.Tensor:
     return functional.adaptive_avg_pool1d(stacked, dim)[:, 0]
 
 
-def official(weights: Path, bank: Array, *, threads: int, channels_last: bool) -> RunBatch:
+def official(
+    network: Any, bank: Array, *, threads: int, channels_last: bool, device: str = "cpu"
+) -> RunBatch:
     """The algorithm, ready to run.
 
     Args:
-        weights: of ResNet-18.
+        network: gives levels 2 and 3; copied.
         bank: (M, D) float32.
         threads: of faiss; torch's are set by the caller for the process.
         channels_last: layout of network and input; the scores are the same.
+        device: of the network and, where faiss is built for it, of the search; the paper's code
+            hands patch features over on the host in both cases.
     """
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    network: Any = oracle.load_resnet18(weights).to(memory_format=layout)
+    network = copy.deepcopy(network).to(device=device, memory_format=layout)
     faiss.omp_set_num_threads(threads)
     index = faiss.IndexFlatL2(bank.shape[1])
+    if device != "cpu" and hasattr(faiss, "StandardGpuResources"):
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
     index.add(np.ascontiguousarray(bank))
 
     def run(batch: Array) -> tuple[Array, Array]:
         with torch.inference_mode():
-            tensor = torch.from_numpy(batch).contiguous(memory_format=layout)
+            tensor = torch.from_numpy(batch).to(device).contiguous(memory_format=layout)
             levels = [level.contiguous() for level in network(tensor)]
             N, (h, w) = len(batch), levels[0].shape[2:]
-            queries = embed(levels, bank.shape[1]).numpy()
+            queries = embed(levels, bank.shape[1]).cpu().numpy()
             squared, _ = index.search(queries, 1)
             patches = squared.reshape(N, h, w)
             raised = functional.interpolate(

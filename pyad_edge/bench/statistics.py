@@ -46,10 +46,16 @@ def summarize(latencies: Sequence[float] | NDArray[np.float64]) -> Latency:
             f"[bench] expected at least one finite latency, got {values.size} values of which "
             f"{int(np.isfinite(values).sum())} are finite. Did the clock stop?"
         )
-    found = [float(value) for value in np.percentile(values, PERCENTILES)]
-    jitter = float(np.abs(np.diff(values)).mean()) if values.size > 1 else 0.0
+    p50, p90, p99, p99_9 = (float(value) for value in np.percentile(values, PERCENTILES))
     return Latency(
-        values.size, *found, max=float(values.max()), mean=float(values.mean()), jitter=jitter
+        count=values.size,
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        p99_9=p99_9,
+        max=float(values.max()),
+        mean=float(values.mean()),
+        jitter=float(np.abs(np.diff(values)).mean()) if values.size > 1 else 0.0,
     )
 
 

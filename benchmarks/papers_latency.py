@@ -1,0 +1,245 @@
+"""The papers' latencies beside ours and the public algorithm's on this machine.
+
+    python benchmarks/papers_latency.py                     # CPU
+    python benchmarks/papers_latency.py --device cuda       # needs the extra [torch] and a GPU
+
+A paper's figure belongs to its device: beside it stand, measured in one run on the machine that is
+named, the public PatchCore algorithm (torch and faiss, ``peers/official.py``) and pyad_edge with
+the same weights, bank and frames, from the uint8 frame to scores and map. WideResNet-50-2 layers
+2+3, 224 px, 1,024 dims, a bank of 1,638 rows: 1 % of 209 pictures, the mean of MVTec AD. The
+weights are random, since no published ones come with this repository: times only, but scores are
+compared before any clock. Methods that this version does not have get no figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
+
+import numpy as np
+import timm
+import torch
+from report import load, median_interval, mtd_pictures, write_result
+from safetensors.torch import save_file
+
+from pyad_edge import Runtime, ops
+from pyad_edge.export.backbones import resolve_backbone
+from pyad_edge.export.methods.patchcore import (
+    calibrate,
+    export_engine,
+    fit,
+    golden_frames,
+    make_settings,
+)
+from pyad_edge.export.onnx import export_backbone
+from pyad_edge.preprocessing import to_batch
+
+SIZE, DIM, ROWS, FITTED, CALIBRATED = 224, 1024, 1638, 24, 4
+PATCHES = (SIZE // 8) ** 2
+TOLERANCE = 1e-3
+BLOCK, SETTLE = 6, 2
+METHODS = Path(__file__).resolve().parents[1] / "export" / "methods"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A latency as a paper prints it.
+
+    Attributes:
+        method: ours of that name, ``export/methods/<method>``.
+        printed: the figure in the paper's unit.
+        ms: the same in milliseconds a picture.
+        device, conditions: as the paper says.
+        where: paper and table.
+    """
+
+    method: str
+    printed: str
+    ms: float
+    device: str
+    conditions: str
+    where: str
+
+
+CLAIMS = (
+    Claim(
+        "patchcore",
+        "0.17 s",
+        170.0,
+        "NVIDIA Tesla V4 (so the paper, supplement A)",
+        "WideResNet-50-2, 224 px, bank of 1 %",
+        "PatchCore (CVPR 2022), Table 5",
+    ),
+    Claim(
+        "patchcore",
+        "47.1 ms",
+        47.1,
+        "NVIDIA Tesla V100",
+        "as GRAD's authors ran it",
+        "GRAD, Table 3",
+    ),
+    Claim(
+        "patchcore",
+        "37.89 ms",
+        37.89,
+        "NVIDIA GeForce RTX 3090, Intel Xeon Gold 6240",
+        "224 px, 512 dims, as ReConPatch's authors ran it",
+        "ReConPatch, Table S6",
+    ),
+    Claim(
+        "patchcore",
+        "19 fps",
+        1e3 / 19,
+        "NVIDIA RTX 3090, AMD EPYC 7453",
+        "256 px, as FOD's authors ran it",
+        "FOD, Table 5",
+    ),
+    Claim(
+        "reconpatch",
+        "38.09 ms",
+        38.09,
+        "NVIDIA GeForce RTX 3090, Intel Xeon Gold 6240",
+        "WideResNet-50-2, 224 px, 512 dims",
+        "ReConPatch, Table S6",
+    ),
+    Claim(
+        "grad",
+        "0.799 ms",
+        0.799,
+        "NVIDIA Tesla V100",
+        "256 px, three patch-level detectors",
+        "GRAD, Table 3",
+    ),
+    Claim(
+        "fod",
+        "21.4 fps",
+        1e3 / 21.4,
+        "NVIDIA RTX 3090, AMD EPYC 7453",
+        "256 px",
+        "FOD, Table 5",
+    ),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", help="of ours, on cuda; the public algorithm stays float32")
+    parser.add_argument("--threads", type=int, default=2, help="of everybody")
+    parser.add_argument("--rounds", type=int, default=10, help="blocks of each")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    ops.set_num_threads(options.threads)
+    found = measure(options)
+    claims = [
+        dataclasses.asdict(claim) | {"built": (METHODS / claim.method).is_dir()} for claim in CLAIMS
+    ]
+    for claim in claims:
+        ours = f"{found['ours']['ms']:.2f} ms" if claim["method"] == "patchcore" else "not measured"
+        state = ours if claim["built"] else "not built yet"
+        print(f"{claim['where']}: {claim['printed']} on {claim['device']}; here: {state}")
+    name = "papers_latency" if options.device == "cpu" else "papers_latency_cuda"
+    content = {"claims": claims, "patchcore": found}
+    write_result(name, content, threads=options.threads, out=options.out)
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """PatchCore's public form and ours, block by block in turn."""
+    from contenders import frames_of
+    from official import official
+
+    torch.manual_seed(0)
+    network = timm.create_model("wide_resnet50_2", features_only=True, out_indices=(2, 3)).eval()
+    with tempfile.TemporaryDirectory() as name:
+        engine = make_engine(Path(name), network)
+        backend = "onnxruntime" if options.device == "cpu" else "torch"
+        runtime = Runtime(
+            engine,
+            backend=backend,
+            precision=options.precision,
+            device=options.device,
+            threads=options.threads,
+        )
+    frames = frames_of((SIZE, SIZE))
+    preprocessing = runtime.engine.manifest.preprocessing
+    batches = [to_batch([frame], preprocessing) for frame in frames]
+    bank = np.array(runtime.engine.tensors["bank/features"])
+    forms = {
+        f"eager{', channels last' if last else ''}": official(
+            network, bank, threads=options.threads, channels_last=last, device=options.device
+        )
+        for last in (False, True)
+    }
+    expected = [float(forms["eager"](batch)[0][0]) for batch in batches]
+    worst = max(abs(runtime.infer(f).score / e - 1) for f, e in zip(frames, expected, strict=True))
+    if not worst <= TOLERANCE:
+        raise SystemExit(f"scores differ by {worst:.1e}, more than {TOLERANCE}; not timed.")
+    runs: dict[str, Callable[[int], object]] = {"ours": lambda i: runtime.infer(frames[i])}
+    for form, run in forms.items():
+        runs[form] = lambda i, run=run: run(batches[i])  # type: ignore[misc]
+    busy = load()
+    blocks: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(options.rounds + 1):  # the first is not counted
+        for name, timed in runs.items():
+            times = []
+            for i in range(BLOCK):
+                start = time.perf_counter()
+                timed((number * BLOCK + i) % len(frames))
+                times.append((time.perf_counter() - start) * 1e3)
+            if number:
+                blocks[name].append(float(np.median(times[SETTLE:])))
+    fastest = min(forms, key=lambda form: np.median(blocks[form]))
+    ratio, low, high = median_interval(np.array(blocks[fastest]) / np.array(blocks["ours"]))
+    gpu = torch.cuda.get_device_name() if options.device == "cuda" else None
+    result = {
+        "device": gpu or f"this machine's CPU, {options.threads} threads",
+        "size": SIZE,
+        "bank": list(bank.shape),
+        "weights": "random",
+        "backend": dict(runtime.info["backend"]),
+        "score_difference": worst,
+        "load": busy,
+        "ours": {"ms": float(np.median(blocks["ours"]))},
+        "official": {"ms": float(np.median(blocks[fastest])), "form": fastest},
+        "times_ours": ratio,
+        "interval": [low, high],
+    }
+    print(f"ours {result['ours']}, public algorithm {result['official']}, {ratio:.2f} times ours")
+    return result
+
+
+def make_engine(folder: Path, network: torch.nn.Module) -> Path:
+    """An engine of this network on MTD's pictures, official embedding and score."""
+    train, _, _ = mtd_pictures()
+    weights, onnx, engine = (folder / f"wrn50{end}" for end in (".safetensors", ".onnx", ".pyad"))
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, weights)
+    export_backbone("wide_resnet50_2", weights=weights, layers="2,3", out=onnx)
+    settings = make_settings(
+        resize=(SIZE, SIZE),
+        pre_dim=DIM,
+        target_dim=DIM,
+        coreset=(ROWS + 0.5) / (FITTED * PATCHES),
+        scoring="maximum",
+        holdout=0.0,
+    )
+    model = fit(train[:FITTED], resolve_backbone(onnx), settings)
+    pipeline = model.pipeline()
+    calibration = calibrate(pipeline, train[FITTED : FITTED + CALIBRATED])
+    golden = golden_frames(train)
+    return export_engine(engine, model, pipeline, calibration, golden=golden, fingerprint="0" * 64)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@
 - ``resize``: the whole frame becomes the network's input, whatever its shape (the policy ``error``
   is the same for one size alone).
 - ``letterbox``: the frame keeps its shape; what is left of the input is filled with a declared grey
-  level, and patches whose centre lies there never count.
+  level, and patches that lie there by more than half never count.
 - ``tile``: overlapping pieces of the frame, each the network's input; see ``tiling``.
 """
 
@@ -191,7 +191,10 @@ class Geometry:
         for mask in self._masks:
             counts &= patches_seen(mask, frame_size=frame_size, box=plan.box, grid=plan.grid)
         if counts.all():
-            return plan
+            if plan.box[2] <= frame_size[1] and plan.box[3] <= frame_size[0]:
+                return plan
+            # The last patches reach past the frame: what the map shows there is nowhere.
+            return replace(plan, gain=_gain(plan, counts, frame_size, self._sigma))
         tiles = [kept for tile in plan.tiles if (kept := _restrict(tile, counts, self._grid))]
         if not tiles:
             raise DataError(
@@ -236,7 +239,7 @@ def _gain(
     (H, W), (gh, gw) = plan.map_size, plan.grid
     weight = anomaly_map(counts.astype(np.float32)[np.newaxis], size=(H, W), sigma=sigma)[0][0]
     rows, columns = np.arange(H) * gh // H, np.arange(W) * gw // W
-    # Pixels of the map that belong to a patch that counts, and whose centre lies in the frame.
+    # Pixels of the map that belong to a patch that counts, and lie in the frame.
     shown = counts[rows][:, columns]
     shown &= patches_inside(frame_size=frame_size, box=plan.box, grid=plan.map_size)
     gain = np.zeros((H, W), np.float32)

@@ -107,12 +107,17 @@ def _overlaps(start: float, pitch: float, cells: int, pixels: int) -> NDArray[np
 def patches_inside(
     *, frame_size: tuple[int, int], box: tuple[float, ...], grid: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """Patches whose centre lies in the frame, (h, w) bool; arguments as above."""
+    """Patches of which at least half lies in the frame along either axis, (h, w) bool.
+
+    Of a frame thinner than a patch, that hold at least half of it. Arguments as above.
+    """
     inside = []
     for start, extent, cells, side in (
         (box[1], box[3], grid[0], frame_size[0]),
         (box[0], box[2], grid[1], frame_size[1]),
     ):
-        centres = start + (np.arange(cells) + 0.5) * (extent / cells)
-        inside.append((centres > 0.0) & (centres < side))
+        pitch = extent / cells
+        first = start + np.arange(cells) * pitch
+        common = np.minimum(first + pitch, side) - np.maximum(first, 0.0)
+        inside.append(common >= min(pitch, side) * (0.5 - 1e-9))
     return np.asarray(inside[0][:, np.newaxis] & inside[1][np.newaxis])

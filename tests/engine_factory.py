@@ -17,11 +17,13 @@ from pyad_edge.engine_manifest import (
     Backbone,
     CreatedWith,
     Golden,
+    InputSpec,
     ManifestDraft,
     MemoryBankHead,
     Network,
     Preprocessing,
     ThresholdPolicy,
+    Tiling,
     Training,
 )
 from pyad_edge.export.engine_writer import assemble
@@ -83,6 +85,29 @@ def small_engine(
         golden=Golden(tolerance=1e-3),
     )
     return draft, tensors
+
+
+def declared_engine(*, seed: int = 0) -> tuple[ManifestDraft, Tensors]:
+    """The same with an input of its own: 12-bit mosaics, cut into tiles, with a mask (format 3)."""
+    draft, tensors = small_engine(seed=seed)
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((80, 96), np.uint8)
+    mask[8:, 16:] = 255
+    tensors |= {
+        "golden/frames": rng.integers(0, 4096, (2, 32, 48), dtype=np.uint16),
+        "input/mask": mask,
+    }
+    spec = InputSpec(
+        pixel_format="BayerRG12",
+        window=(64.0, 4000.0),
+        size_policy="tile",
+        frame_size=(80, 96),
+        padding=None,
+        tiling=Tiling(size=(32, 48), overlap=(8, 12), align=(8, 12)),
+        mask=True,
+    )
+    preprocessing = draft.preprocessing.model_copy(update={"resize": (32, 32), "crop": None})
+    return draft.model_copy(update={"input": spec, "preprocessing": preprocessing}), tensors
 
 
 def engine_bytes(draft: ManifestDraft, tensors: Tensors) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_factory import engine_bytes, small_engine, take_apart
+from engine_factory import declared_engine, engine_bytes, small_engine, take_apart
 from safetensors import safe_open
 from safetensors.numpy import load
 
@@ -25,6 +25,7 @@ DATA = engine_bytes(DRAFT, TENSORS)
 EVERY_FORMAT = {
     1: "8d5188f09962d7609cf0bb56d0fe2355c825897cb7eca23a01f51f22277bdd62",
     2: "727b7e0ff181991d4c133603232b9a3bb680e2043ab42d0203ce0b203aaacd08",
+    3: "84bcdc330c19af3d20f831ab6e0a928d24a7173d5a78ad98263f1952e903fdb9",
 }
 HEADER_END = 8 + struct.unpack("<Q", DATA[:8])[0]
 
@@ -207,9 +208,10 @@ def test_describe_is_plain_data(tmp_path: Path) -> None:
 
 def test_the_page_names_every_field_and_tensor() -> None:
     page = (Path(__file__).parents[2] / "docs" / "engine-format.md").read_text(encoding="utf-8")
-    _, manifest, _ = take_apart(DATA)
+    _, manifest, _ = take_apart(engine_bytes(*declared_engine()))
     tensors = manifest.pop("tensors").keys()
     inner = {key for value in manifest.values() if isinstance(value, dict) for key in value}
+    inner |= manifest["input"]["tiling"].keys()
     missing = [name for name in (*manifest, *inner, *tensors) if f"`{name}`" not in page]
     assert not missing
 

@@ -45,7 +45,8 @@ class MqttSink:
             port = parts.port or _PORTS[parts.scheme]
         except (KeyError, ValueError) as error:
             raise SettingError(f"{_wanted(url)} ({error})") from error
-        if not parts.hostname or not self._topic or any(c in self._topic for c in "+#\0"):
+        # A question mark or # would begin another part of the url: no topic has them here.
+        if not parts.hostname or not self._topic or any(c in url for c in "+#?\0"):
             raise SettingError(_wanted(url))
         self._timeout = timeout
         self._client = _client()
@@ -114,5 +115,5 @@ def _wanted(url: str) -> str:
     shown = urlsplit(url)._replace(netloc="...").geturl() if "@" in url else url
     return (
         "[mqtt] expected mqtt://[user[:password]@]host[:port]/topic or mqtts://..., the topic "
-        f"without + and #, got {shown!r}."
+        f"without +, # and ?, got {shown!r}."
     )

@@ -67,14 +67,18 @@ class _Queue:
     closing: bool = False
     stopped: bool = False
 
+    def waiting(self) -> int:
+        return len(self.items) + len(self.moving)
+
     def size(self) -> int:
-        return len(self.items) + len(self.delivering) + len(self.moving)
+        return self.waiting() + len(self.delivering)
 
 
 class Outbox:
     """Gives inspections to a sink from a thread of its own; :meth:`put` never waits.
 
-    In memory at most ``memory`` inspections wait. Records (of sinks with ``write_records``) that
+    In memory at most ``memory`` inspections wait, beside those in the sink's hands (up to 64
+    records). Records (of sinks with ``write_records``) that
     wait longer than ``patience`` go on to the disk, in order, where there is a spool; they are
     delivered before newer ones, after a restart too, at least once. Where memory and disk are at
     their bounds, or the disk refuses, the newest inspections are dropped and counted.
@@ -128,7 +132,7 @@ class Outbox:
         item = (record or inspection.to_dict()) if self._records else inspection
         with self._lock:
             self._status.taken += 1
-            if self._queue.closing or self._queue.size() >= self._memory:
+            if self._queue.closing or self._queue.waiting() >= self._memory:
                 self._status.dropped += 1
                 return
             self._queue.items.append((time.monotonic(), item))

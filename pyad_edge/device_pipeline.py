@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -15,10 +14,12 @@ from numpy.typing import NDArray
 from pyad_edge.device.bank import DeviceBank
 from pyad_edge.device.frame_graph import FrameGraph
 from pyad_edge.errors import BackendError, DataError, SettingError
-from pyad_edge.heads.memory_bank import PatchScores
+from pyad_edge.heads.decide import PatchDecision
+from pyad_edge.heads.patch_scores import PatchScores, reweighted_score
 from pyad_edge.ops.cuda.device import require_device
 from pyad_edge.pipeline import Pipeline, Scores
 from pyad_edge.preprocessing import MAX_SIDE, MIN_SIDE, check_frame
+from pyad_edge.result import Verdict
 
 __all__ = ["DevicePipeline", "on_device"]
 
@@ -35,13 +36,6 @@ def on_device(frame: Any) -> bool:
         return True
     asked = getattr(frame, "__dlpack_device__", None)
     return asked is not None and int(asked()[0]) in _CUDA_MEMORY
-
-
-def reweighted(largest_squared: float, around: NDArray[np.float32]) -> float:
-    """Equation 7: squared distances of the winner and, ascending, to the neighbours of its row."""
-    largest, exponents = math.sqrt(largest_squared), np.sqrt(around.astype(np.float64))
-    shift = float(exponents.max())  # so that exp cannot overflow
-    return largest * (1.0 - math.exp(largest - shift) / float(np.exp(exponents - shift).sum()))
 
 
 class DevicePipeline(Pipeline):
@@ -107,6 +101,26 @@ class DevicePipeline(Pipeline):
             BackendError: if the device fails or a score is not finite.
         """
         return self._scored(frames, color_order, maps=True)
+
+    def decide(
+        self,
+        frame: Any,
+        *,
+        limit: float,
+        review: float | None = None,
+        score: bool = False,
+        color_order: Literal["rgb", "bgr"] | None = None,
+    ) -> tuple[PatchDecision, dict[str, float]]:
+        """The verdict of one frame, without its map; see :meth:`Pipeline.decide`.
+
+        Every patch is searched, which takes a device less time than finding out which need not be;
+        the score is always known.
+        """
+        scores = self._scored([frame], color_order, maps=False)
+        value = float(scores.patches.image[0])
+        count = scores.patches.rows.size
+        verdict = Verdict.of(value, limit, review)
+        return PatchDecision(verdict, count, count, value), scores.timings
 
     def last_features(self) -> list[NDArray[np.float32]]:
         """Outputs of the network for the frames scored last, (N, C, h, w) each: for comparisons.
@@ -179,7 +193,7 @@ class DevicePipeline(Pipeline):
         for n in range(N):
             largest = host["squared"][n, winners[n]]
             image[n] = (
-                largest if maximum else reweighted(float(largest), np.sort(host["around"][n]))
+                largest if maximum else reweighted_score(float(largest), np.sort(host["around"][n]))
             )
         if maximum:
             patch[:] = host["squared"].reshape(grid)

@@ -96,6 +96,23 @@ def test_scores_and_maps_have_the_bits_of_the_cpu(scored: Head) -> None:
             assert set(found.timings) == {"upload", "device", "results"}
 
 
+@pytest.mark.parametrize("scoring", ["reweighted", "maximum"])
+def test_decisions_are_those_of_the_score(scoring: Literal["reweighted", "maximum"]) -> None:
+    cpu, ours, _ = pipelines(head(scoring))
+    value = float(cpu.score([frame(1)]).patches.image[0])
+    below, above = np.nextafter(np.float32(value), [np.float32(0), np.float32(np.inf)])
+    for limit, review, verdict in (
+        (value, None, "OK"),
+        (float(below), None, "NG"),
+        (float(above), float(below), "REVIEW"),
+    ):
+        decision, timings = ours.decide(frame(1), limit=limit, review=review)
+        assert decision.verdict == verdict
+        assert decision.score == value
+        assert (decision.searched, decision.settled) == (decision.patches, "search")
+        assert set(timings) == {"upload", "device", "results"}
+
+
 def test_results_stay_as_they_were_returned() -> None:
     cpu, ours, _ = pipelines(head("reweighted"))
     frames = [frame(seed) for seed in range(4)]

@@ -22,8 +22,10 @@ PACKAGES = (
     "pyad_edge",
     "numpy",
     "onnxruntime",
+    "openvino",
     "torch",
     "torchvision",
+    "anomalib",
     "timm",
     "scipy",
     "opencv-python-headless",
@@ -100,7 +102,10 @@ def write_result(name: str, content: dict[str, Any], *, threads: int, out: Path 
     if out is None:
         host = f"{platform.machine()}-{about['level']}-{about['cores']}cores"
         out = RESULTS / f"{name}.{host}.json"
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    script = Path(sys.argv[0]).resolve()
+    here = Path(__file__).resolve().parent
+    name_of = script.relative_to(here) if script.is_relative_to(here) else Path(script.name)
+    command = " ".join(["python", f"benchmarks/{name_of.as_posix()}", *sys.argv[1:]])
     record = {
         "benchmark": name,
         "command": command,

@@ -17,6 +17,8 @@ __all__ = ["Backbone", "backbone_alone", "settled_early", "stage_times", "warm_u
 
 Frame = NDArray[Any]
 
+BLOCK, SETTLE = 10, 3  # calls in a row that are counted, and that are not before them
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -58,26 +60,39 @@ def stage_times(runtime: Runtime, frames: Sequence[Frame], *, rounds: int) -> di
 
 
 def backbone_alone(runtime: Runtime, frames: Sequence[Frame], *, rounds: int) -> Backbone:
-    """Time ``infer`` and the network alone, A B A B, on the runtime's own backend.
+    """Time ``infer`` and the network alone in turn, block by block, on the runtime's own backend.
 
-    The network runs on noise that lies in its input already: neither preprocessing nor copying
-    counts for it.
+    In blocks, because the threads of whoever ran last go on spinning: one call of each in turn
+    would charge that to the other. The network runs on noise that lies in its input already:
+    neither preprocessing nor copying counts for it.
+
+    Args:
+        runtime: its backend is used.
+        frames: inspected in turn.
+        rounds: calls of each that are counted, at least.
     """
     pipeline = runtime.pipeline
     session = pipeline.backend.session(1)
     shape = (1, 3, *pipeline.input_size)
     session.input[...] = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    times = np.empty((rounds, 2))
-    for i in range(-2, rounds):  # the first two are not kept
-        frame = frames[i % len(frames)]
-        start = time.perf_counter()
-        runtime.infer(frame)
-        middle = time.perf_counter()
+
+    def infer_next(n: int) -> None:
+        runtime.infer(frames[n % len(frames)])
+
+    def run_network(_: int) -> None:
         session.run()
-        times[i] = middle - start, time.perf_counter() - middle
-    times *= 1e3
-    ratio = median_interval(times[:, 0] / times[:, 1])
-    return Backbone(summarize(times[:, 0]), summarize(times[:, 1]), *ratio)
+
+    times: tuple[list[float], list[float]] = ([], [])
+    while len(times[0]) < rounds:
+        for found, run in zip(times, (infer_next, run_network), strict=True):
+            for i in range(-SETTLE, BLOCK):
+                start = time.perf_counter()
+                run(len(found))
+                if i >= 0:
+                    found.append((time.perf_counter() - start) * 1e3)
+    infer, alone = np.array(times)
+    ratio, low, high = median_interval(infer / alone)
+    return Backbone(summarize(infer), summarize(alone), ratio, low, high)
 
 
 def settled_early(runtime: Runtime, frames: Sequence[Frame]) -> float:

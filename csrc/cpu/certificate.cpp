@@ -71,7 +71,7 @@ void Certificate::certify(int64_t begin, int64_t end, const float* patches, floa
             for (int64_t x = column * plan_.w / plan_.columns;
                  x < (column + 1) * plan_.w / plan_.columns; ++x) {
                 const int64_t patch = y * plan_.w + x;
-                if (!(distances[patch] <= bar)) members.push_back(patch);
+                if (distances[patch] > bar) members.push_back(patch);
             }
         const int64_t n = static_cast<int64_t>(members.size());
         if (n == 0) continue;
@@ -106,7 +106,7 @@ void Certificate::walk(int64_t cell, const float* patches, const std::vector<int
                        float bar, const Queries& queries, Tile&& tile, float* distances) const {
     const int MR = queries.MR();
     const int64_t D = bank_.dim(), n = static_cast<int64_t>(members.size());
-    const auto open = [&](int64_t i) { return !(distances[members[i]] <= bar); };
+    const auto open = [&](int64_t i) { return distances[members[i]] > bar; };
     uint32_t hits[kMaxTileHeight];
     float bounds[kMaxTileHeight * kPanel];
     for (int64_t g = 0; g < queries.groups(); ++g) {

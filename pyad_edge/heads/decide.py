@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class PatchDecision:
     score: float | None
 
     @property
-    def settled(self) -> str:
+    def settled(self) -> Literal["early", "search"]:
         """``early`` where no patch was searched, else ``search``."""
         return "search" if self.searched else "early"
 
@@ -162,12 +162,17 @@ def largest_within(limit: float, *, squared: bool) -> np.float32:
     Returns:
         It, or -1 where even 0 is above the limit.
     """
-    low, high = -1, int(np.float32(np.inf).view(np.uint32)) - 1  # bits ascend with the value
+    low, high = -1, int(np.array(np.inf, np.float32).view(np.uint32)) - 1
+    # Halving over bits, which ascend with the value.
     while low < high:
         middle = (low + high + 1) // 2
-        value = np.uint32(middle).view(np.float32)
+        value = _float_of(middle)
         if float(value if squared else np.sqrt(value)) <= limit:
             low = middle
         else:
             high = middle - 1
-    return np.float32(-1) if low < 0 else np.uint32(low).view(np.float32)
+    return np.float32(-1) if low < 0 else _float_of(low)
+
+
+def _float_of(bits: int) -> np.float32:
+    return np.float32(np.array(bits, np.uint32).view(np.float32))

@@ -16,8 +16,7 @@
 // evaluated canonically, and the walk ends as soon as no patch of the cell is open.
 //
 // The evaluated rows depend on the CPU level, and so do distances; that distances[q] <= bar is a
-// proof does not. Patches and rows beyond the screen's limits stay open, and so do NaN and
-// infinity.
+// proof does not. Patches and rows beyond the screen's limits stay open.
 #pragma once
 
 #include <cstdint>
@@ -49,8 +48,9 @@ class Certificate {
     // False where the bank's values are beyond the screen: everything stays open.
     bool usable() const { return packed_ || quantized_; }
 
-    // The cells of strips [begin, end), on the calling thread; patches whose distance is within the
-    // bar already are left alone. patches: of the whole picture. bar: finite.
+    // The cells of strips [begin, end), on the calling thread. Patches whose distance is within the
+    // bar already are left alone, and those where it is NaN: a patch that is not finite must come
+    // with that. patches: of the whole picture. bar: finite.
     void certify(int64_t begin, int64_t end, const float* patches, float bar,
                  float* distances) const;
 

@@ -74,6 +74,14 @@ class DevicePipeline(Pipeline):
         self._planning = threading.Lock()  # captures disturb each other
         self._idle: dict[_Key, list[FrameGraph]] = {}
 
+    @property
+    def kernels(self) -> dict[str, Any]:
+        """Where everything but the network runs, as plain data."""
+        module = require_device()
+        capability, _ = module.device_traits()
+        about = {"name": module.device_name(), "compute_capability": capability / 10}
+        return {"device": "cuda", **about}
+
     def check(self, frame: Any) -> None:
         """Refuse what is not a frame; see :meth:`Pipeline.check`."""
         if not on_device(frame):

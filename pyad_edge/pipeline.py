@@ -18,7 +18,7 @@ from pyad_edge.errors import BackendError
 from pyad_edge.frames import plain_rgb
 from pyad_edge.heads.decide import Certifier, PatchDecision
 from pyad_edge.heads.memory_bank import MemoryBankHead, PatchScores
-from pyad_edge.ops import MapPlan, PreprocessPlan
+from pyad_edge.ops import MapPlan, PreprocessPlan, cpu_level, num_threads
 from pyad_edge.preprocessing import check_frame, input_size, map_box
 from pyad_edge.workspace import Workspace, WorkspacePool
 
@@ -104,6 +104,11 @@ class Pipeline:
     def own(self) -> Pipeline:
         """The pipeline that the engine's golden frames were scored with."""
         return self
+
+    @property
+    def kernels(self) -> dict[str, Any]:
+        """Where everything but the network runs, as plain data."""
+        return {"device": "cpu", "level": cpu_level(), "threads": num_threads()}
 
     @property
     def input_info(self) -> dict[str, Any]:

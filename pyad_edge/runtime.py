@@ -20,7 +20,7 @@ from pyad_edge.input_choice import MaskSource
 from pyad_edge.judge import Judge
 from pyad_edge.limits import Limits, choose_limits
 from pyad_edge.opening import build_pipeline
-from pyad_edge.ops import cpu_level, num_threads
+from pyad_edge.ops import cpu_level
 from pyad_edge.pipeline import Pipeline, Scores
 from pyad_edge.result import Decision, Result, Verdict
 
@@ -283,7 +283,7 @@ class Runtime:
             "backbone": manifest.backbone.name,
             "backend": dict(self._pipeline.backend.info),
             "device": getattr(self._pipeline.backend, "device", "cpu"),
-            "kernels": {"device": "cpu", "level": cpu_level(), "threads": num_threads()},
+            "kernels": self._pipeline.kernels,
             "search": "exact" if manifest.index is None else manifest.index.statement(),
             "color_order": self._color_order or manifest.preprocessing.color_order,
             "input": self._pipeline.input_info,

@@ -207,7 +207,7 @@ def examined(name: str, package: str, *distributions: str) -> dict[str, Any]:
         return row | {"state": "missing", "why": why}
     if reason := why_unavailable():
         return row | {"state": "unavailable", "why": reason}
-    return row | {"state": "ok", "precisions": list(PRECISIONS), "devices": ["cuda"], "why": None}
+    return row | {"state": "ok", "precisions": list(PRECISIONS), "devices": ["cuda"], "why": ""}
 
 
 def examine() -> dict[str, Any]:

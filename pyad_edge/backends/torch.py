@@ -359,5 +359,5 @@ def examine() -> dict[str, Any]:
     return row | {
         "state": "ok",
         "version": found,
-        "why": None if cuda else "cuda: torch sees no CUDA device here",
+        "why": "" if cuda else "cuda: torch sees no CUDA device here",
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,10 +16,12 @@ from pyad_edge.engine_manifest import Preprocessing
 from pyad_edge.errors import BackendError
 from pyad_edge.feeder import DeclaredInput, Feeder
 from pyad_edge.frames import Picture
-from pyad_edge.geometry import Box, FramePlan
+from pyad_edge.geometry import Box, FramePlan, Tile
+from pyad_edge.heads.decide import PatchDecision
 from pyad_edge.heads.memory_bank import MemoryBankHead, PatchScores
 from pyad_edge.ops import anomaly_map
 from pyad_edge.pipeline import Pipeline, Scores
+from pyad_edge.result import Verdict
 
 __all__ = ["DeclaredPipeline"]
 
@@ -35,6 +39,7 @@ class DeclaredPipeline(Pipeline):
         declared: see there.
         grid: (h, w), patches of the network's input.
         own: the pipeline with the engine's own input, where ``declared`` departs from it.
+        positions: as for :class:`Pipeline`, on the grid of the whole frame.
     """
 
     one_by_one = True
@@ -49,8 +54,16 @@ class DeclaredPipeline(Pipeline):
         declared: DeclaredInput,
         grid: tuple[int, int],
         own: Pipeline | None = None,
+        positions: NDArray[np.integer] | None = None,
     ) -> None:
-        super().__init__(preprocessing=preprocessing, backend=backend, head=head, sigma=sigma)
+        super().__init__(
+            preprocessing=preprocessing,
+            backend=backend,
+            head=head,
+            sigma=sigma,
+            # Of a tiled frame: where in a tile. It only says which rows to try first.
+            positions=None if positions is None else positions % np.array(grid),
+        )
         self._feeder = Feeder(preprocessing, declared, grid=grid, sigma=sigma)
         self._own = own
 
@@ -117,6 +130,77 @@ class DeclaredPipeline(Pipeline):
             {key: sum(one.timings[key] for one in scores) for key in scores[0].timings},
         )
 
+    def decide(
+        self,
+        frame: Frame,
+        *,
+        limit: float,
+        review: float | None = None,
+        score: bool = False,
+        color_order: Literal["rgb", "bgr"] | None = None,
+    ) -> tuple[PatchDecision, dict[str, float]]:
+        """The verdict of one frame's score, see :meth:`Pipeline.decide`.
+
+        Patches that do not count are neither searched nor counted. Of several tiles, each is
+        decided on its own: where all their patches are within the limit, so is the frame. Tiles
+        that may hold the frame's largest patch score are searched in full, because eq. 7 looks at
+        that patch alone.
+        """
+        self.check(frame)
+        start = time.perf_counter()
+        plan = self._feeder.plan(frame.shape)
+        picture = self._feeder.picture(frame)
+        timings = {"preprocess": (time.perf_counter() - start) * 1e3, "backbone": 0.0, "head": 0.0}
+        alone, searched = len(plan.tiles) == 1, 0
+        open_tiles: list[tuple[Tile, tuple[NDArray[np.float32], ...], float]] = []
+        with self._workspaces.borrow(1) as workspace, _as_fault("decide"):
+            certifier = self._certifier or self._prepare_certifier(workspace.grid)
+            for tile in plan.tiles:
+                begin = time.perf_counter()
+                self._feeder.write(picture, plan, tile, workspace.session.input)
+                written = time.perf_counter()
+                workspace.session.run()
+                ran = time.perf_counter()
+                levels = workspace.session.outputs
+                found = certifier.decide(
+                    levels, limit=limit, review=review, score=score, valid=tile.valid
+                )
+                searched += found.searched
+                if found.score is not None:
+                    kept = levels if alone else tuple(level.copy() for level in levels)
+                    open_tiles.append((tile, kept, found.score))
+                timings["preprocess"] += (written - begin) * 1e3
+                timings["backbone"] += (ran - written) * 1e3
+                timings["head"] += (time.perf_counter() - ran) * 1e3
+            begin = time.perf_counter()
+            patches = plan.patches
+            searched = min(searched, patches)
+            if alone and open_tiles:
+                value: float | None = open_tiles[0][2]
+            elif not open_tiles:
+                value = None
+            else:
+                value, more = self._largest(open_tiles, plan)
+                searched = min(searched + more, patches)
+            timings["head"] += (time.perf_counter() - begin) * 1e3
+        verdict = Verdict.OK if value is None else Verdict.of(value, limit, review)
+        if verdict is Verdict.OK and not (alone or score):
+            value = None  # a tile that was settled early may hold a larger one, within the limit
+        return PatchDecision(verdict, searched, patches, value), timings
+
+    def _largest(
+        self,
+        tiles: Sequence[tuple[Tile, tuple[NDArray[np.float32], ...], float]],
+        plan: FramePlan,
+    ) -> tuple[float, int]:
+        """Score of a frame whose winner is in one of these tiles, and the patches searched."""
+        if len(tiles) == 1:
+            return tiles[0][2], 0
+        found = [self.head.score(levels, valid=tile.valid) for tile, levels, _ in tiles]
+        parts = replace(plan, tiles=tuple(tile for tile, _, _ in tiles))
+        image = float(_assembled(found, parts).image[0])
+        return image, sum(tile.patches for tile in parts.tiles)
+
     def _score(self, frame: Frame) -> Scores:
         start = time.perf_counter()
         plan = self._feeder.plan(frame.shape)
@@ -130,13 +214,8 @@ class DeclaredPipeline(Pipeline):
                 written = time.perf_counter()
                 workspace.session.run()
                 ran = time.perf_counter()
-                try:
+                with _as_fault("infer"):
                     found.append(self.head.score(workspace.session.outputs, valid=tile.valid))
-                except ValueError as error:
-                    raise BackendError(
-                        f"[infer] the network's output cannot be scored: {error} The frame counts "
-                        "as a fault."
-                    ) from error
                 timings["preprocess"] += (written - begin) * 1e3
                 timings["backbone"] += (ran - written) * 1e3
                 timings["head"] += (time.perf_counter() - ran) * 1e3
@@ -151,6 +230,17 @@ class DeclaredPipeline(Pipeline):
             maxima = maps.max(axis=(1, 2))
         timings["map"] = (time.perf_counter() - begin) * 1e3
         return Scores(patches, maps, maxima, timings)
+
+
+@contextmanager
+def _as_fault(what: str) -> Iterator[None]:
+    """Scores that cannot be had are a fault of the frame."""
+    try:
+        yield
+    except ValueError as error:
+        raise BackendError(
+            f"[{what}] the network's output cannot be scored: {error} The frame counts as a fault."
+        ) from error
 
 
 def _stacked(scores: Sequence[PatchScores]) -> PatchScores:

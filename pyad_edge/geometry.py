@@ -53,6 +53,12 @@ class Tile:
     columns: slice
     at: tuple[int, int]
 
+    @property
+    def patches(self) -> int:
+        """How many are taken from it."""
+        area = (self.rows.stop - self.rows.start) * (self.columns.stop - self.columns.start)
+        return int(area if self.valid is None else np.count_nonzero(self.valid))
+
 
 @dataclass(frozen=True, eq=False)
 class FramePlan:
@@ -75,6 +81,12 @@ class FramePlan:
     map_size: tuple[int, int]
     box: Box
     gain: NDArray[np.float32] | None
+
+    @property
+    def patches(self) -> int:
+        """How many patches count."""
+        whole = self.grid[0] * self.grid[1]
+        return whole if self.counts is None else int(np.count_nonzero(self.counts))
 
 
 class Geometry:

@@ -194,6 +194,7 @@ def pipeline_of(
         return None
     manifest = engine.manifest
     grid = manifest.network.grid
+    parts = {**parts, "positions": engine.tensors["bank/sources"][:, 1:]}
     if manifest.input is None:
         return DeclaredPipeline(**parts, declared=declared, grid=grid, own=Pipeline(**parts))
     as_made = declared_input(manifest.input, engine.tensors.get(MASK))

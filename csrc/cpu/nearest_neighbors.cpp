@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "leave.h"
+#include "nearest_screen.h"
 #include "pyad/parallel.h"
 #include "two_pass_screen.h"
 
@@ -103,6 +104,8 @@ MemoryBank::MemoryBank(const float* rows, int64_t M, int64_t D, const SearchOpti
         quantized_ =
             std::make_unique<QuantizedRows>(rows, M, dim, mean.data(), *quantized_kernels_);
         if (quantized_->huge()) quantized_.reset();
+        if (quantized_ && quantized_kernels_->nearest)
+            tiles_ = std::make_unique<TiledRows>(*quantized_);
         mean_ = std::move(mean);
     }
 }
@@ -216,11 +219,16 @@ bool MemoryBank::screened(const float* queries, int64_t Q, int64_t k, Visit&& vi
     }
     thread_local QuantizedQueries packed;
     const QuantizedKernels& kernels = *quantized_kernels_;
-    packed.pack(screened, Q, dim, mean_.data(), kernels);
+    const bool nearest = tiles_ && k == 1;
+    packed.pack(screened, Q, dim, mean_.data(), kernels, nearest);
     if (packed.huge()) return false;
     const int64_t words = quantized_->words();
     if (kernels.enter) kernels.enter();
     const Leave leave(kernels.leave);
+    if (nearest) {
+        NearestScreen(*kernels.nearest, *quantized_, *tiles_, packed, Q, visit_image).run();
+        return true;
+    }
     TwoPassScreen(*kernels_, *quantized_, packed, Q, k, visit_image)
         .run(
             [&](int64_t g, int64_t p, uint32_t* hits, float* bounds) {

@@ -26,8 +26,8 @@ float next(float x) {
 float up(double x) { return next(static_cast<float>(x)); }
 float down(double x) { return -next(-static_cast<float>(x)); }
 
-// Row `place` of a group from its words; the layouts of quantized_rows.h. int8_t may alias anything:
-// all numbers come as arguments, so that none is read again in the loop.
+// Row `place` of a group from its words; the layouts of quantized_rows.h. int8_t may alias
+// anything: all numbers come as arguments, so that none is read again in the loop.
 void place_row(const int8_t* row, int64_t words, int64_t height, int64_t place, bool tiled,
                int8_t* group) {
     if (tiled) {
@@ -74,7 +74,7 @@ QuantizedRows::QuantizedRows(const float* rows, int64_t M, int64_t D, const floa
 }
 
 void QuantizedQueries::pack(const float* queries, int64_t n, int64_t D, const float* mean,
-                            const QuantizedKernels& kernels) {
+                            const QuantizedKernels& kernels, bool lanes) {
     n_ = n;
     D_ = D;
     MR_ = kernels.MR;
@@ -100,7 +100,7 @@ void QuantizedQueries::pack(const float* queries, int64_t n, int64_t D, const fl
         } else if (i == n) {
             std::fill(row_.begin(), row_.end(), 0);
         }
-        place_row(row_.data(), words_, MR_, i % MR_, kernels.tiled, group);
+        place_row(row_.data(), words_, MR_, i % MR_, kernels.tiled && !lanes, group);
         if (i >= n) continue;
         corrections_[i] = kernels.offset * query.sum;
         scales_[i] = 2.0f * query.scale;

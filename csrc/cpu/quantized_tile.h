@@ -30,8 +30,8 @@ inline float sum_of(float* lanes) {
 inline double root_of_sum(float* lanes) { return __builtin_sqrt(sum_of(lanes)); }
 
 // The norm of a residual from sums of squares in float32, 16 lanes of up to 512 terms: each root is
-// within 2e-5 of its value (512 + 4 units of 2^-24, halved). Centring rounds each component by at most one unit; `flushed` covers
-// squares that were flushed to zero.
+// within 2e-5 of its value (512 + 4 units of 2^-24, halved). Centring rounds each component by at
+// most one unit; `flushed` covers squares that were flushed to zero.
 inline double residual_of(double residuals, double lengths, double flushed) {
     return (residuals + 1.2e-7 * lengths) * (1.0 + 4e-5) + flushed;
 }

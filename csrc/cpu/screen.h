@@ -11,6 +11,33 @@ namespace pyad {
 constexpr int kMaxTileHeight = 32;
 constexpr int kBatch = 4;
 
+constexpr int64_t kQueryLanes = 32;  // queries of one group of NearestKernels
+
+// Rows as the first operand of a matrix product.
+struct RowTiles {
+    const int8_t* values;  // (words / 16, 32, 64)
+    const float* scales;   // (32)
+    const float* norms;    // (32)
+};
+
+// What nearest_screen.h needs of an instruction set.
+struct NearestKernels {
+    // For groups of 32 queries (groups, words, 32, 4) with scales 2 s (groups, 32): the two least
+    // bounds over each of some panels of rows, (panels, groups, 32).
+    void (*minima)(const int8_t* queries, const float* query_scales, int64_t groups,
+                   const RowTiles* rows, int64_t panels, int64_t words, float* least,
+                   float* second);
+    // All 32 bounds for one query of one group.
+    void (*bounds)(const int8_t* queries, const float* query_scales, int lane, const RowTiles& rows,
+                   int64_t words, float* bounds);
+    // Of 16 queries, the least of `panels` values that lie `step` apart, and where.
+    void (*lowest)(const float* least, int64_t panels, int64_t step, float* values,
+                   int32_t* places);
+    // Where any of 16 queries has a value of at most its limit: places and masks; returns how many.
+    int64_t (*within)(const float* least, int64_t panels, int64_t step, const float* limits,
+                      int32_t* places, uint32_t* masks);
+};
+
 struct ScreenKernels {
     int MR;  // queries of one tile
 
@@ -51,6 +78,7 @@ extern const ScreenKernels screen_avx512;
 extern const ScreenKernels screen_avx512vnni;
 #ifdef PYAD_AMX_LEVEL
 extern const ScreenKernels screen_avx512amx;
+extern const NearestKernels nearest_avx512amx;
 #endif
 #endif
 #ifdef PYAD_ARM_LEVELS

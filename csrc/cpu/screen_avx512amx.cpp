@@ -108,12 +108,21 @@ Quantized quantize_bfloat16(const float* row, const float* mean, int64_t D, int8
 
 // Norms are summed in float32 as well: 1 unit per term and lane more than the product's.
 constexpr double kUnit = 1.0 / 16777216.0;
-const QuantizedKernels int8{
-    kHeight,           kStep,         0,     1,    true, 0.0, quantize_int8<16>,
-    estimate<int32_t>, tile<int32_t>, enter, leave};
+const QuantizedKernels int8{kHeight,
+                            kStep,
+                            0,
+                            1,
+                            true,
+                            0.0,
+                            quantize_int8<16>,
+                            estimate<int32_t>,
+                            tile<int32_t>,
+                            enter,
+                            leave,
+                            &nearest_avx512amx};
 const QuantizedKernels bfloat16{
-    kHeight,           kStep,           0,           2,     true, 1.0625 * kUnit,
-    quantize_bfloat16, estimate<float>, tile<float>, enter, leave};
+    kHeight,           kStep,           0,           2,     true,  1.0625 * kUnit,
+    quantize_bfloat16, estimate<float>, tile<float>, enter, leave, nullptr};
 
 }  // namespace
 

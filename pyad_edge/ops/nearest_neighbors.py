@@ -19,6 +19,8 @@ SCREENS: tuple[str, ...] = get_args(ScreenName)
 # Rows from which on contracting a bank was measured to pay.
 LARGE = 1024
 LARGE_FOR_INT8 = 4096
+# Numbers of a row that a tile unit (AMX) multiplies faster than a contraction would save it.
+CHEAP_WITH_TILES = 1024
 
 
 class MemoryBank:
@@ -50,6 +52,8 @@ class MemoryBank:
         choice = native.Screen.__members__[screen]
         chosen = native.chosen_screen(choice, min(bank.shape[1], 1024)).name
         large = len(bank) >= (LARGE_FOR_INT8 if chosen == "int8" else LARGE)
+        if chosen == "int8" and native.cpu_level() == "avx512amx":
+            large = large and bank.shape[1] > CHEAP_WITH_TILES
         few_bits = chosen != "float32"
         basis = principal_basis(bank, few_bits=few_bits) if contract and large else None
         if basis is None:

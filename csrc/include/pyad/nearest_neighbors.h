@@ -38,6 +38,7 @@
 namespace pyad {
 
 struct ScreenKernels;
+class TiledRows;
 
 float canonical_distance(const float* a, const float* b, int64_t D);
 
@@ -96,6 +97,8 @@ class MemoryBank {
     std::unique_ptr<PackedRows> packed_;
     std::unique_ptr<QuantizedRows> quantized_;
     const QuantizedKernels* quantized_kernels_ = nullptr;
+    std::unique_ptr<TiledRows>
+        tiles_;                // of quantized_, where one neighbour has a screen of its own
     std::vector<float> mean_;  // of what is screened in few bits
 };
 

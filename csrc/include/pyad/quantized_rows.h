@@ -51,6 +51,8 @@ struct Quantized {
     int32_t sum = 0;        // of v
 };
 
+struct NearestKernels;  // nearest_screen.h
+
 // What an instruction set offers for one format.
 struct QuantizedKernels {
     int MR;              // queries of one tile
@@ -71,6 +73,7 @@ struct QuantizedKernels {
     // Called on the thread before its first tile and after its last; may be nullptr.
     void (*enter)();
     void (*leave)();
+    const NearestKernels* nearest;  // for one neighbour, or nullptr
 
     int64_t words(int64_t D) const {
         const int64_t plain = (D * element_bytes + 3) / 4;
@@ -107,8 +110,9 @@ class QuantizedRows {
 class QuantizedQueries {
   public:
     // Packs n queries (n, D) with no bar yet: every row is of interest.
+    // lanes: in groups as of a kernel that is not tiled.
     void pack(const float* queries, int64_t n, int64_t D, const float* mean,
-              const QuantizedKernels& kernels);
+              const QuantizedKernels& kernels, bool lanes = false);
 
     // Lowers the bar of query i to rows with canonical squared distance <= best.
     void set_best(int64_t i, float best);

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 from device_network import HostNetwork
+from engine_factory import engine_bytes, small_engine
 from numpy.typing import NDArray
 from tiny_models import tiny_backbone
 
+from pyad_edge import Runtime, opening
 from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
 from pyad_edge.device_pipeline import DevicePipeline
 from pyad_edge.engine_manifest import Aggregation, MemoryBankHead, Preprocessing
@@ -150,6 +153,47 @@ def test_a_known_size_allocates_nothing_on_the_device(monkeypatch: pytest.Monkey
     assert made  # the counter counts
 
 
+def write_engine(path: Path) -> Path:
+    """An engine whose golden scores are those of its network."""
+    draft, tensors = small_engine(rows=40, onnx=tiny_backbone((4, 6)))
+    model = bytes(tensors["network/onnx"])
+    backend = OnnxRuntimeBackend(model, outputs=LAYERS, input_size=(32, 32), threads=1)
+    golden = Pipeline(
+        preprocessing=draft.preprocessing,
+        backend=backend,
+        head=Head(tensors["bank/features"], draft.head),
+        sigma=4.0,
+    )
+    tensors["golden/scores"] = golden.score(list(tensors["golden/frames"])).patches.image
+    path.write_bytes(engine_bytes(draft, tensors))
+    return path
+
+
+def test_a_runtime_on_the_device_gives_the_results_of_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_device(name: str, model: bytes, **settings: Any) -> HostNetwork:
+        wanted = {key: settings[key] for key in ("outputs", "input_size")}
+        return HostNetwork(model, threads=1, **wanted)
+
+    engine = write_engine(tmp_path / "part.pyad")
+    cpu = Runtime(engine, threads=1)
+    monkeypatch.setattr(opening, "open_backend", on_device)
+    ours = Runtime(engine)
+    assert isinstance(ours.pipeline, DevicePipeline)
+    assert ours.info["kernels"]["device"] == "cuda"
+    frames = [*ours.engine.tensors["golden/frames"][:2], frame(1, (90, 70, 3))]
+    for picture in frames:
+        there = cuda.DeviceArray.from_numpy(np.ascontiguousarray(picture))
+        expected = cpu.infer(picture)
+        for found in (ours.infer(picture), ours.infer(there), ours.infer_batch([picture] * 2)[1]):
+            assert found.anomaly_map.tobytes() == expected.anomaly_map.tobytes()
+            a, b = found.to_dict(), expected.to_dict()
+            del a["timings_ms"], b["timings_ms"]
+            assert a == b
+        assert ours.decide(picture, score=True).score == expected.score
+
+
 def test_graphs_of_sizes_not_seen_for_long_are_forgotten() -> None:
     _, ours, _ = pipelines(head("maximum"))
     for side in range(20, 40):
@@ -196,6 +240,13 @@ def test_what_is_no_frame_is_refused(frames: list[Any], words: str) -> None:
     ]
     with pytest.raises(DataError, match=words):
         ours.score(there)
+
+
+def test_an_approximate_index_is_refused() -> None:
+    scored = head("maximum")
+    scored.approximate = object()  # type: ignore[assignment]
+    with pytest.raises(SettingError, match="approximate index"):
+        pipelines(scored)
 
 
 def test_a_frame_of_another_type_on_the_device_is_refused() -> None:

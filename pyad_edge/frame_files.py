@@ -57,6 +57,8 @@ def _rgb_or_rgba(path: Path) -> NDArray[Any]:
 
 def _stored(path: Path, pixels: PixelFormat) -> NDArray[Any]:
     """The file's own values: (H, W), or (H, W, 3 or 4) in RGB order."""
+    if pixels.dtype == "float32" and pixels.channels == 3:
+        return _float_colours(path, pixels)
     with guarded_picture(path, deep=True) as picture:
         mode = picture.mode
         if pixels.bayer is not None and picture.getexif().get(_ORIENTATION, 1) != 1:
@@ -80,6 +82,24 @@ def _stored(path: Path, pixels: PixelFormat) -> NDArray[Any]:
     if values.dtype != np.dtype(pixels.dtype) or (values.ndim == 2) != (pixels.channels == 1):
         raise _unfit(path, pixels, found)
     return np.ascontiguousarray(values)
+
+
+def _float_colours(path: Path, pixels: PixelFormat) -> NDArray[Any]:
+    """(H, W, 3) float32 in RGB order of a TIFF file, which Pillow does not read."""
+    try:
+        with path.open("rb") as file:
+            if file.read(1) == b"":
+                raise DataError(f"[read_frame] {path} is empty (0 bytes). Copy it again.")
+    except OSError as error:
+        raise DataError(f"[read_frame] {path} cannot be read ({error.strerror}).") from None
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if values is None:
+        raise DataError(
+            f"[read_frame] {path} is no float TIFF, or it is truncated or damaged. Copy it again."
+        )
+    if values.dtype != np.float32 or values.ndim != 3 or values.shape[2] != 3:
+        raise _unfit(path, pixels, f"{values.dtype} of shape {values.shape}")
+    return np.ascontiguousarray(values[..., ::-1])
 
 
 def _colours(values: NDArray[Any], pixels: PixelFormat) -> NDArray[Any]:

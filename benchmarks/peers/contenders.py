@@ -191,8 +191,9 @@ def frames_of(size: tuple[int, int]) -> list[NDArray[np.uint8]]:
 
 
 def largest_difference(run: Timed, expected: Sequence[Sequence[float]]) -> float:
-    """Of the scores of all turns, relative to the expected ones."""
-    return max(
-        float(np.abs(np.asarray(run(i), np.float64) / np.asarray(wanted, np.float64) - 1).max())
+    """Of the scores of all turns, relative to the expected ones; NaN if there is one."""
+    found = [
+        np.abs(np.asarray(run(i), np.float64) / np.asarray(wanted, np.float64) - 1)
         for i, wanted in enumerate(expected)
-    )
+    ]
+    return float(np.concatenate(found).max())

@@ -90,7 +90,9 @@ class Work:
         """Run a command with the package that was built, whatever comes of it."""
         away = self.folder / "work"  # in the source tree, its folder pyad_edge/ would be imported
         away.mkdir(parents=True, exist_ok=True)
-        paths = {"PYTHONPATH": str(self.folder / "python"), "PATH": search_path()}
+        # Packages that the caller brought along stay behind what was built.
+        brought = filter(None, [str(self.folder / "python"), os.environ.get("PYTHONPATH")])
+        paths = {"PYTHONPATH": os.pathsep.join(brought), "PATH": search_path()}
         return self.run(command, self.left(limit), {**paths, **(environment or {})}, away)
 
 

@@ -81,6 +81,19 @@ def test_our_own_loop_writes_every_figure(tiny: TinyEngine, tmp_path: Path) -> N
     assert "golden frames" in content["frames"]
 
 
+def test_decide_has_lines_of_its_own(tiny: TinyEngine, tmp_path: Path) -> None:
+    options = ("--clock", "own", "--decide", "--scenario", "SingleStream", "--fps", "500")
+    content, text = bench(tiny.path, tmp_path, *options)
+    assert [(run["scenario"], run["mode"]) for run in content["runs"]] == [
+        ("SingleStream", "infer"),
+        ("SingleStream", "decide"),
+    ]
+    assert [run["mode"] for run in content["camera"]] == ["infer", "decide"]
+    assert 0.0 <= content["settled_early"] <= 1.0
+    assert "camera, 500 fps, decide" in text
+    assert "…" not in text  # nothing is cut off in 80 columns
+
+
 @needs_loadgen
 def test_loadgen_is_the_clock_where_it_is_installed(tiny: TinyEngine, tmp_path: Path) -> None:
     content, text = bench(tiny.path, tmp_path, "--source", tiny.data / "test")

@@ -44,7 +44,7 @@ def print_report(content: dict[str, Any], console: Console) -> None:
 
 
 def _latencies(content: dict[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))  # 80 columns hold it
     table.add_column("run", no_wrap=True)
     for name in (*COLUMNS, "fps", "frames", "late"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -80,8 +80,18 @@ class FrameSettings:
         """Of the pictures that the network's preprocessing gets."""
         return "bgr" if PIXEL_FORMATS[self.pixel_format].kind == "bgr" else "rgb"
 
-    def check_resize(self, resize: Size | int, crop: Size | None) -> None:
-        """Refuse a crop where frames are not simply resized."""
+    def check_fit(self, *, resize: Size | int, crop: Size | None, index: str | None) -> None:
+        """Refuse a crop or an index where frames are not simply resized.
+
+        Raises:
+            SettingError: names what excludes what.
+        """
+        if index is not None and (self.mask or self.size_policy in ("letterbox", "tile")):
+            raise SettingError(
+                f"[ivfpq] an index is measured on whole pictures, got --size-policy "
+                f"{self.size_policy}{' and a --mask' if self.mask else ''}. Leave --index out and "
+                "use a --coreset below 1, or frames that are resized."
+            )
         if self.size_policy in ("letterbox", "tile") and (crop or isinstance(resize, int)):
             raise SettingError(
                 f"[train] --size-policy {self.size_policy} takes neither --crop nor "

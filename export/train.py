@@ -112,7 +112,7 @@ def train_patchcore(
             f"{len(others)}. Use --holdout above 0, or --calibration-data DIR with at least 2."
         )
     if frames is not None:
-        frames.check_resize(settings.resize, settings.crop)
+        frames.check_fit(resize=settings.resize, crop=settings.crop, index=settings.index)
     pixel_format = frames.pixel_format if frames is not None else None
     sizes = check_images((*dataset.train, *others), pixel_format)
     _check_sizes(sizes)

@@ -161,7 +161,7 @@ def fit(
     h, w, D = embed(levels, head).shape[1:]
     declared, feeder = None, None
     if frames is not None:
-        frames.check_resize(settings.resize, settings.crop)
+        frames.check_fit(resize=settings.resize, crop=settings.crop, index=settings.index)
         declared = frames.declare(
             sizes=sizes if sizes is not None else check_images(paths, frames.pixel_format),
             input_size=input_size(preprocessing),

@@ -163,13 +163,6 @@ def add_index(
     settings = plan_index(model.settings, M=M, D=D, neighbors=model.head.neighbors)
     if settings is None:
         return model
-    spec = model.declared.spec if model.declared is not None else None
-    if spec is not None and (spec.mask or spec.size_policy in ("letterbox", "tile")):
-        raise SettingError(
-            f"[ivfpq] an index is measured on whole pictures, got --size-policy {spec.size_policy}"
-            f"{' and a --mask' if spec.mask else ''}. Leave --index out and use a --coreset below "
-            "1, or frames that are resized."
-        )
     progress("index", 0, 1)
     data = train_index(model.bank, settings, seed=model.settings.seed)
     progress("index", 1, 1)

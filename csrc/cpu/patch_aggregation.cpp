@@ -32,7 +32,11 @@ int64_t plane_size(int64_t rows, int64_t w) { return (rows * (w + 2) + 15) / 16 
 void copy_row(const float* __restrict from, int64_t n, float* __restrict to) {
     int64_t i = 0;
     for (; i + 4 <= n; i += 4) std::memcpy(to + i, from + i, 4 * sizeof(float));
-    for (; i < n; ++i) to[i] = from[i];
+    if (i == n) return;
+    if (n >= 4)  // the last four once more: a loop over the rest would become a call
+        std::memcpy(to + n - 4, from + n - 4, 4 * sizeof(float));
+    else
+        for (i = 0; i < n; ++i) to[i] = from[i];
 }
 
 // Rows [begin, end) of a channel with one more row and column of zeros on every side.

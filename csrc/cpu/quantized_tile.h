@@ -94,11 +94,18 @@ struct Sixteen {
 template <int W>
 float largest_of(const float* row, const float* mean, int64_t D) {
     using X = Sixteen<W>;
-    X largest = X::of(0.0f);
-    for (int64_t d = 0; d < D; d += kLanes)
-        largest = X::larger(X::centred(row, mean, D, d).size(), largest);
+    X largest[4];  // chains that do not wait for each other
+    for (X& one : largest) one = X::of(0.0f);
+    int64_t d = 0;
+    for (; d + 4 * kLanes <= D; d += 4 * kLanes)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i)
+            largest[i] = X::larger(X::centred(row, mean, D, d + i * kLanes).size(), largest[i]);
+    for (; d < D; d += kLanes)
+        largest[0] = X::larger(X::centred(row, mean, D, d).size(), largest[0]);
+    for (int i = 1; i < 4; ++i) largest[0] = X::larger(largest[i], largest[0]);
     float lanes[kLanes], result = 0.0f;
-    largest.store(lanes);
+    largest[0].store(lanes);
     for (const float lane : lanes) result = result > lane ? result : lane;
     return result;
 }
@@ -116,6 +123,7 @@ Quantized quantize_int8(const float* row, const float* mean, int64_t D, int8_t* 
     const X round = X::of(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
     const X highest = X::of(127.0f), lowest = X::of(-127.0f);
     X residuals = X::of(0.0f), lengths = residuals, sums = residuals, squares = residuals;
+#pragma GCC unroll 2
     for (int64_t d = 0; d < D; d += kLanes) {
         const X z = X::centred(row, mean, D, d);
         // Whatever this rounds to, the residual is what it then is, so that the bound holds.

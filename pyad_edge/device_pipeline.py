@@ -121,8 +121,8 @@ class DevicePipeline(Pipeline):
     ) -> tuple[PatchDecision, dict[str, float]]:
         """The verdict of one frame, without its map; see :meth:`Pipeline.decide`.
 
-        Every patch is searched, which takes a device less time than finding out which need not be;
-        the score is always known.
+        Every patch is searched: the certificate that saves searches has no CUDA form. The score is
+        always known.
         """
         scores = self._scored([frame], color_order, maps=False)
         value = float(scores.patches.image[0])

@@ -1,0 +1,396 @@
+"""OpenVINO: Intel's own runtime; on processors with AVX512-BF16 or AMX its bf16 is the fastest."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pyad_edge.backends._common import (
+    METADATA_KEY,
+    Shape,
+    batch_shape,
+    check_batch,
+    check_precision,
+    installed_version,
+    planned,
+    read_metadata,
+    require_package,
+    run_error,
+    thread_count,
+)
+from pyad_edge.backends.base import Float32
+from pyad_edge.backends.int8 import int8_network
+from pyad_edge.errors import BackendError, SettingError
+
+__all__ = ["OpenVinoBackend", "OpenVinoSession", "examine"]
+
+# precision: (what OpenVINO calls it as a hint, as a capability)
+_NAMES = {
+    "fp32": ("f32", "FP32"),
+    "bf16": ("bf16", "BF16"),
+    "fp16": ("f16", "FP16"),
+    "int8": ("f32", "INT8"),
+}
+# What convolutions must then run in; int8 leaves the first one in floating point.
+_RUNS_IN = {"fp32": {"f32"}, "bf16": {"bf16"}, "fp16": {"f16"}, "int8": {"u8", "i8"}}
+_MAX_PLANS = 8  # compiled forms kept, one a batch shape
+
+
+class OpenVinoBackend:
+    """Runs a convolutional backbone with OpenVINO.
+
+    Results are bit-equal from run to run on one machine, with one number of threads. Asked for
+    fp32 it computes in fp32 (OpenVINO by itself would take bf16 where the processor has it).
+    """
+
+    device = "cpu"  # where `run` and sessions take and give arrays: host memory, on any device
+
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        outputs: tuple[str, ...],
+        input_size: tuple[int, int] | None = None,
+        precision: str = "fp32",
+        device: str = "cpu",
+        threads: int | None = None,
+        spinning: bool = True,
+        cache_key: str | None = None,
+        calibration: Float32 | None = None,
+    ) -> None:
+        """Loads the network.
+
+        Args:
+            model: Bytes of an ONNX file: one float32 input (N, 3, H, W), weights inside.
+            outputs: Names of the outputs wanted, in the wanted order, each (N, C, h, w).
+            input_size: (H, W) of sessions; none: what the network declares.
+            precision: fp32, bf16, fp16 or int8, where the device is fast in it.
+            device: ``cpu``, ``gpu``, ``gpu.1`` (Intel's), ``npu``; it alone, never another.
+            threads: For one picture on the CPU, 1 to 1024; all usable cores where not given.
+            spinning: Has no meaning here: OpenVINO's threads sleep between runs.
+            cache_key: SHA-256 of the engine, under which an int8 network is kept.
+            calibration: (n, 3, H, W) float32 of normal pictures, to quantise with where no int8
+                network is kept yet.
+
+        Raises:
+            SettingError: if a setting cannot be used, a precision the device lacks for one.
+            BackendError: if OpenVINO or the device is missing, the bytes are no ONNX model, the
+                input is not of that form, an output does not exist, or an operator would run in
+                another precision.
+        """
+        self._ov = require_package("openvino", extra="openvino", op="openvino")
+        count = thread_count("openvino", threads)
+        self._core = self._ov.Core()
+        self._device = _device(self._core, device)
+        self._precision = precision
+        offered = _precisions(self._core, self._device)
+        check_precision("openvino", precision, offered, where=_described(self._core, self._device))
+        self._settings = _settings(self._device, precision, offered, count)
+        loaded = self._read(model)
+        self._metadata = _metadata(loaded)
+        self._info: dict[str, Any] = {
+            "name": "openvino",
+            "version": str(self._ov.__version__).split("-")[0],
+            "provider": str(self._core.get_property(self._device, "FULL_DEVICE_NAME")),
+            "device": device,
+            "precision": precision,
+            "threads": count,
+        }
+        if precision == "int8":
+            made = int8_network(
+                model,
+                engine=cache_key or hashlib.sha256(model).hexdigest(),
+                calibration=calibration,
+            )
+            loaded = self._read(made.content)
+            self._info["calibration"] = made.about["calibration"]
+            self._info["rest_in"] = self._settings["INFERENCE_PRECISION_HINT"]
+        self._shape = _input_shape(loaded)
+        self._model = self._wanted(loaded, outputs)
+        self._outputs = tuple(outputs)
+        self._size = input_size
+        self._lock = threading.Lock()
+        self._plans: OrderedDict[tuple[int, ...], _Plan] = OrderedDict()
+        if input_size is not None:
+            shape = batch_shape("openvino", self._shape[0] or 1, input_size, self._shape)
+            self._info["convolutions"] = dict(self._plan(shape).convolutions)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs that `run` gives, in its order."""
+        return self._outputs
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the file says under `pyad_edge.backbone`; empty where it says nothing."""
+        return dict(self._metadata)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """`name`, `version`, `provider`, `device`, `precision`, `threads`; opened with an input
+        size also `convolutions`, how many run in which precision.
+        """
+        return dict(self._info)
+
+    def run(self, batch: Float32) -> list[Float32]:
+        """Runs the network; may be called from several threads at once.
+
+        Args:
+            batch: (N, 3, H, W) float32, N at least 1, any strides.
+
+        Returns:
+            One C-contiguous float32 array (N, C, h, w) per name in `output_names`.
+
+        Raises:
+            BackendError: if the batch does not fit the network or the network fails.
+            ResourceError: if there is not enough memory for a batch of that size.
+        """
+        check_batch("openvino", batch, self._shape)
+        plan = self._plan(batch.shape)
+        session = plan.take()
+        np.copyto(session.input, batch)
+        session.run()
+        found = [array.copy() for array in session.outputs]
+        plan.give(session)  # not after a failure: its request may be in any state
+        return found
+
+    def session(self, batch: int) -> OpenVinoSession:
+        """Plans a binding for batches of `batch` pictures; see `Session`.
+
+        Raises:
+            BackendError: if the network does not take such a batch.
+            ResourceError: if there is not enough memory for it.
+        """
+        shape = batch_shape("openvino", batch, self._size, self._shape)
+        return self._plan(shape).session()
+
+    def _read(self, model: bytes) -> Any:
+        try:
+            return self._core.read_model(model)
+        except Exception as error:  # OpenVINO raises RuntimeError, and what its parsers raise
+            raise BackendError(
+                f"[openvino] cannot load a network of {len(model)} bytes: {_last_line(error)}. It "
+                "must be a complete ONNX file, weights inside, that OpenVINO knows the operators "
+                "of; `pyad-edge backbone export` writes such a file."
+            ) from error
+
+    def _wanted(self, loaded: Any, names: tuple[str, ...]) -> Any:
+        """The network up to the outputs wanted."""
+        existing = {name: port for port in loaded.outputs for name in port.names}
+        if not names:
+            raise SettingError(
+                f"[openvino] expected at least one output name, got none. The network offers "
+                f"{', '.join(existing)}."
+            )
+        if missing := [name for name in names if name not in existing]:
+            raise BackendError(
+                f"[openvino] the network has no output {', '.join(map(repr, missing))}; it offers "
+                f"{', '.join(existing)}. Choose among these with `--layers`."
+            )
+        results = [existing[name].get_node() for name in names]
+        return self._ov.Model(results, loaded.get_parameters(), "backbone")
+
+    def _plan(self, shape: tuple[int, ...]) -> _Plan:
+        with self._lock:
+            plan = self._plans.get(shape)
+            if plan is None:
+                plan = self._plans[shape] = self._compile(shape)
+                if len(self._plans) > _MAX_PLANS:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end(shape)
+            return plan
+
+    def _compile(self, shape: tuple[int, ...]) -> _Plan:
+        try:
+            model = self._model.clone()
+            model.reshape(list(shape))
+            compiled = self._core.compile_model(model, self._device, self._settings)
+            convolutions = _convolutions(compiled)
+        except Exception as error:
+            raise run_error("openvino", shape, _last_line(error)) from error
+        strange = set(convolutions) - _RUNS_IN[self._precision]
+        if self._precision == "int8":
+            strange = set() if set(convolutions) & _RUNS_IN["int8"] else strange
+        if strange:
+            raise BackendError(
+                f"[openvino] asked for {self._precision}, but {self._device} would compute "
+                f"convolutions in {', '.join(sorted(strange))}. Choose another precision."
+            )
+        for name, port in zip(self._outputs, compiled.outputs, strict=True):
+            found = tuple(port.shape)
+            if len(found) != 4 or found[0] != shape[0]:
+                raise BackendError(
+                    f"[openvino] expected output {name!r} of shape ({shape[0]}, C, h, w), got "
+                    f"{found}. Choose the name of a convolutional layer."
+                )
+        return _Plan(self._ov, compiled, shape, convolutions)
+
+
+class OpenVinoSession:
+    """One thread's binding: the network reads `input` and writes `outputs` where they lie."""
+
+    def __init__(self, ov: Any, compiled: Any, shape: tuple[int, ...]) -> None:
+        self.input = planned(shape)
+        self.outputs: tuple[Float32, ...] = tuple(
+            planned(tuple(port.shape)) for port in compiled.outputs
+        )
+        self._request = compiled.create_infer_request()
+        self._request.set_input_tensor(ov.Tensor(self.input, shared_memory=True))
+        for n, array in enumerate(self.outputs):
+            self._request.set_output_tensor(n, ov.Tensor(array, shared_memory=True))
+
+    def run(self) -> None:
+        """Runs the network from `input` into `outputs`.
+
+        Raises:
+            BackendError: if the network fails.
+            ResourceError: if there is not enough memory.
+        """
+        try:
+            # `infer` would wrap every output anew: 0.5 ms more of 2.3 (ResNet-18, bf16, 224 px).
+            self._request.start_async()
+            self._request.wait()
+        except Exception as error:
+            raise run_error("openvino", self.input.shape, _last_line(error)) from error
+
+
+class _Plan:
+    """A network compiled for one shape, and sessions of it that `run` uses in turn."""
+
+    def __init__(
+        self, ov: Any, compiled: Any, shape: tuple[int, ...], convolutions: Mapping[str, int]
+    ) -> None:
+        self.convolutions = convolutions
+        self._ov, self._compiled, self._shape = ov, compiled, shape
+        self._idle: list[OpenVinoSession] = []
+
+    def session(self) -> OpenVinoSession:
+        return OpenVinoSession(self._ov, self._compiled, self._shape)
+
+    def take(self) -> OpenVinoSession:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self.session()
+
+    def give(self, session: OpenVinoSession) -> None:
+        self._idle.append(session)
+
+
+def examine() -> dict[str, Any]:
+    """Whether it can run here, in what; see `pyad_edge.backends.registry.examine_backends`."""
+    found: dict[str, Any] = {
+        "name": "openvino",
+        "version": installed_version("openvino"),
+        "state": "missing",
+        "devices": (),
+        "precisions": (),
+        "why": "for Intel's processors: pip install 'pyad_edge[openvino]'",
+    }
+    if found["version"] is None:
+        return found
+    try:
+        core = require_package("openvino", extra="openvino", op="openvino").Core()
+        devices = tuple(core.available_devices)
+        offered = {name: None for device in devices for name in _precisions(core, device)}
+    except Exception as error:  # a doctor reports, whatever is wrong
+        return {**found, "state": "unavailable", "why": f"does not work: {_last_line(error)}"}
+    why = "" if "bf16" in offered else "no bf16: " + _described(core, "CPU") + " is not fast in it"
+    return {
+        **found,
+        "state": "ok",
+        "devices": tuple(device.lower() for device in devices),
+        "precisions": tuple(offered),
+        "why": why,
+    }
+
+
+def _device(core: Any, device: str) -> str:
+    existing = list(core.available_devices)
+    name = device.upper()
+    aliases = {"GPU": "GPU.0", "GPU.0": "GPU"}
+    for candidate in (name, aliases.get(name)):
+        if candidate in existing:
+            return str(candidate)
+    raise SettingError(
+        f"[openvino] expected a device that is here ({', '.join(existing).lower()}), got "
+        f"{device!r}. Choose one of these, or install the driver of the other."
+    )
+
+
+def _precisions(core: Any, device: str) -> tuple[str, ...]:
+    """Precisions that a device has and is fast in."""
+    capabilities = set(core.get_property(device, "OPTIMIZATION_CAPABILITIES"))
+    if device == "CPU" and platform.machine() not in ("aarch64", "arm64"):
+        # x86: offered, but slower than fp32 (ResNet-18, 224 px, a Xeon with AVX512-FP16 and AMX:
+        # 12.1 ms against 7.1 ms, 2 threads), and bf16 is there for the purpose.
+        capabilities.discard("FP16")
+    return tuple(name for name, (_, capability) in _NAMES.items() if capability in capabilities)
+
+
+def _settings(
+    device: str, precision: str, offered: tuple[str, ...], threads: int
+) -> dict[str, Any]:
+    hint = _NAMES[precision][0]
+    if precision == "int8" and "bf16" in offered:
+        hint = "bf16"  # what is left in floating point: the first convolution
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": hint,
+        "NUM_STREAMS": 1,
+    }
+    if device == "CPU":
+        # Unpinned: the kernels that run next want the same cores. On 2 cores pinning changes
+        # neither the network's time nor that of the search after it.
+        settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+        settings |= {"CPU_DENORMALS_OPTIMIZATION": False}  # IEEE arithmetic, as everywhere
+    return settings
+
+
+def _described(core: Any, device: str) -> str:
+    return f"{device.lower()} ({core.get_property(device, 'FULL_DEVICE_NAME')})"
+
+
+def _metadata(loaded: Any) -> dict[str, Any]:
+    path = ["framework", METADATA_KEY]
+    text = loaded.get_rt_info(path).astype(str) if loaded.has_rt_info(path) else None
+    return read_metadata("openvino", text)
+
+
+def _input_shape(loaded: Any) -> Shape:
+    inputs = loaded.inputs
+    shapes = [port.get_partial_shape() for port in inputs]
+    found = ", ".join(
+        f"{port.get_any_name()} {shape}" for port, shape in zip(inputs, shapes, strict=True)
+    )
+    if len(inputs) == 1 and shapes[0].rank.is_static and len(shapes[0]) == 4:
+        n, c, h, w = (side.get_length() if side.is_static else None for side in shapes[0])
+        if c in (3, None) and inputs[0].get_element_type().get_type_name() == "f32":
+            return (n, 3, h, w)
+    raise BackendError(
+        "[openvino] expected a network with one float32 input of shape (N, 3, H, W), got "
+        f"{found or 'none'}. Export the backbone for RGB pictures in float32."
+    )
+
+
+def _convolutions(compiled: Any) -> Counter[str]:
+    """How many convolutions run in which precision."""
+    found: Counter[str] = Counter()
+    for node in compiled.get_runtime_model().get_ops():
+        about = node.get_rt_info()
+        if "Convolution" in about["layerType"].astype(str):
+            found[about["runtimePrecision"].astype(str)] += 1
+    return found
+
+
+def _last_line(error: Exception) -> str:
+    """What OpenVINO says, without the places in its source that it said it at."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith("Exception from")]
+    return (said or lines or [type(error).__name__])[-1].rstrip(". ")[:300]

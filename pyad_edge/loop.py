@@ -1,29 +1,40 @@
-"""The camera loop of the command line: frames in, one record per frame out."""
+"""The camera loop of the command line: inspections become records, overlays and sinks' work."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pyad_edge.disk import prepare_folder, save_picture
 from pyad_edge.errors import PyadError
 from pyad_edge.overlay import draw_overlay
-from pyad_edge.result import Result
+from pyad_edge.result import Result, Verdict
 from pyad_edge.runtime import Runtime
-from pyad_edge.stream import Frame
+from pyad_edge.sinks import Outbox
+from pyad_edge.streaming import Inspection
 
-__all__ = ["inspect_stream", "prepare_folder", "save_picture"]
+__all__ = ["SaveWhat", "inspect_stream", "prepare_folder", "save_picture"]
+
+SaveWhat = Literal["all", "review", "anomalous"]
+
+_SAVED = {
+    "all": {Verdict.OK, Verdict.REVIEW, Verdict.NG},
+    "review": {Verdict.REVIEW, Verdict.NG},
+    "anomalous": {Verdict.NG},
+}
 
 
 def inspect_stream(
     runtime: Runtime,
-    frames: Iterable[Frame],
+    sources: object,
     *,
     save: Path | None = None,
-    save_what: Literal["all", "anomalous"] = "all",
+    save_what: SaveWhat = "all",
+    outboxes: Sequence[Outbox] = (),
+    **settings: Any,
 ) -> Iterator[dict[str, Any]]:
-    """Inspect frames one by one; every frame gives exactly one record.
+    """Inspect sources; every inspection gives exactly one record.
 
     A frame that cannot be read or judged, for whatever reason, gives the verdict FAULT with that
     reason, never OK, and the stream goes on. An overlay that cannot be drawn or written leaves the
@@ -31,38 +42,35 @@ def inspect_stream(
 
     Args:
         runtime: an open engine.
-        frames: see ``pyad_edge.stream``.
-        save: folder for overlays.
-        save_what: which frames get one.
+        sources: as for :func:`pyad_edge.streaming.inspect_sources`.
+        save: folder for overlays, written before the record is given.
+        save_what: which frames get one; ``review`` means REVIEW and NG.
+        outboxes: get every inspection.
+        **settings: of :func:`pyad_edge.streaming.inspect_sources`.
 
     Yields:
-        ``Result.to_dict()`` with frame number, name and timestamp, or the same with FAULT and
-        error.
+        ``Inspection.to_dict()``, with ``overlay`` or ``overlay_error`` where one was wanted.
     """
-    for frame in frames:
-        record: dict[str, Any] = {
-            "frame": frame.index,
-            "name": frame.name,
-            "timestamp": frame.timestamp,
-        }
-        if frame.image is None:
-            yield record | {"verdict": "FAULT", "error": frame.error or "no picture"}
-            continue
-        try:
-            result = runtime.infer(frame.image)
-        except Exception as error:  # a line goes on; one bad frame must not end it
-            yield record | {"verdict": "FAULT", "error": _sentence("infer", error)}
-            continue
-        if save is not None and (save_what == "all" or result.is_anomalous):
-            record |= _save_overlay(save, frame, result)
-        yield record | result.to_dict()
+    with runtime.stream(sources, **settings) as stream:
+        for inspection in stream:
+            record = inspection.to_dict()
+            for outbox in outboxes:
+                outbox.put(inspection, record)
+            if save is not None and inspection.verdict in _SAVED[save_what]:
+                record = record | _save_overlay(save, inspection, runtime)
+            yield record
 
 
-def _save_overlay(folder: Path, frame: Frame, result: Result) -> dict[str, str]:
-    name = f"{frame.index:06d}_{Path(frame.name).stem}.png"
+def _save_overlay(folder: Path, inspection: Inspection, runtime: Runtime) -> dict[str, str]:
+    name = f"{inspection.index:06d}_{Path(inspection.name).stem}.png"
+    several = inspection.camera != "camera"
+    path = folder / inspection.camera / name if several else folder / name
     try:
-        picture = draw_overlay(frame.image, result, title=frame.name)  # type: ignore[arg-type]
-        return {"overlay": str(save_picture(folder / name, picture))}
+        if not isinstance(inspection.result, Result):
+            raise PyadError("[save] a decision has no map to show. Use the mode infer.")
+        frame: Any = inspection.image
+        picture = draw_overlay(runtime.picture(frame), inspection.result, title=inspection.name)
+        return {"overlay": str(save_picture(path, picture))}
     except Exception as error:  # the verdict stands without its picture
         return {"overlay_error": _sentence("save", error)}
 

@@ -17,9 +17,15 @@ import pyad_edge
 from pyad_edge import Runtime, read_image
 
 RECORD = {
+    "camera",
     "frame",
+    "frame_id",
     "name",
     "timestamp",
+    "latency_ms",
+    "queue_ms",
+    "dropped",
+    "triggers",
     "verdict",
     "score",
     "threshold",

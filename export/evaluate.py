@@ -20,7 +20,7 @@ from pyad_edge.export.methods.patchcore.fit import silent
 from pyad_edge.export.metrics import aupro, f1_max, image_auroc, pixel_auroc
 from pyad_edge.export.progress import ProgressCall
 from pyad_edge.frame_files import read_frame
-from pyad_edge.loop import save_picture
+from pyad_edge.disk import save_picture
 from pyad_edge.overlay import draw_overlay
 from pyad_edge.result import Result
 from pyad_edge.runtime import Runtime

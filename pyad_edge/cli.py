@@ -24,6 +24,7 @@ from pyad_edge.options import (
     Threads,
     open_runtime,
 )
+from pyad_edge.prepare import prepare_command
 from pyad_edge.run_command import run
 
 __all__ = [
@@ -130,6 +131,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 
 
 app.command("bench")(bench_command)
+app.command("prepare")(prepare_command)
 
 
 def _print_findings(findings: list[Finding]) -> None:

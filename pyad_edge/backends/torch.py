@@ -16,9 +16,16 @@ from typing import Any
 
 import numpy as np
 
+from pyad_edge.backends._common import (
+    batch_shape,
+    check_batch,
+    check_precision,
+    require_package,
+    thread_count,
+)
 from pyad_edge.backends.base import Float32, Session
 from pyad_edge.backends.device_session import DeviceSession
-from pyad_edge.backends.torch_graph import Plan, load_network, require_module
+from pyad_edge.backends.torch_graph import Plan, load_network
 from pyad_edge.errors import BackendError, ResourceError, SettingError
 
 __all__ = ["TorchBackend", "examine"]
@@ -59,27 +66,22 @@ class TorchBackend:
         threads: int | None = None,
     ) -> None:
         precision, device = precision or "fp32", device or "cpu"
-        for name, value, known in (
-            ("precision", precision, tuple(PRECISIONS)),
-            ("device", device, DEVICES),
-        ):
-            if value not in known:
-                raise SettingError(
-                    f"[torch] expected {name} as one of {', '.join(known)}, got {value!r}."
-                )
-        torch = self._torch = require_module("torch", "torch", "torch")
+        if device not in DEVICES:
+            raise SettingError(
+                f"[torch] expected device as one of {', '.join(DEVICES)}, got {device!r}."
+            )
+        check_precision("torch", precision, tuple(PRECISIONS), where=f"torch on {device}")
+        torch = self._torch = require_package("torch", extra="torch", op="torch")
         if device == "cuda" and not torch.cuda.is_available():
             raise BackendError(
                 "[torch] device 'cuda' was asked for, and torch sees no CUDA device here "
                 f"(torch {torch.__version__}). Use device 'cpu', or look at nvidia-smi."
             )
         if threads is not None:
-            if not (isinstance(threads, int) and 1 <= threads <= 1024):
-                raise SettingError(f"[torch] expected threads of 1 to 1024, got {threads!r}.")
-            torch.set_num_threads(threads)
+            torch.set_num_threads(thread_count("torch", threads))
         self.device = device
         self._network = load_network(model, torch=torch)
-        self._size = input_size or self._declared_size()
+        self._size = input_size
         self._outputs = self._checked(outputs)
         self._dtype = getattr(torch, PRECISIONS[precision])
         self._constants: dict[str, Any] = {}
@@ -112,11 +114,7 @@ class TorchBackend:
 
     def run(self, batch: Float32) -> list[Float32]:
         """Runs the network on (N, 3, H, W) float32 of any strides; see `Backend.run`."""
-        if batch.dtype != np.float32 or batch.ndim != 4:
-            raise BackendError(
-                f"[torch] expected a float32 batch (N, 3, H, W), got {batch.dtype} {batch.shape}. "
-                "Pass pictures through `pyad_edge.ops.preprocess` first."
-            )
+        check_batch("torch", batch, self._network.shape)
         with self._lock:
             idle = self._idle.setdefault(batch.shape, [])
             session = idle.pop() if idle else None
@@ -150,21 +148,10 @@ class TorchBackend:
         return _CpuSession(self, shape)
 
     def _shape(self, batch: int) -> tuple[int, int, int, int]:
-        if self._size is None:
-            raise SettingError(
-                "[torch] a session needs input_size=(H, W); the file leaves it open."
-            )
-        return (batch, 3, *self._size)
+        return batch_shape("torch", batch, self._size, self._network.shape)
 
     def _plan(self, shape: tuple[int, ...]) -> Plan:
         """The network's calls for a shape, made once; a trial run is part of making them."""
-        declared = self._network.shape
-        if any(d not in (None, s) for d, s in zip(declared, shape, strict=True)) or 0 in shape:
-            wanted = ", ".join(str(d or "NCHW"[axis]) for axis, d in enumerate(declared))
-            raise BackendError(
-                f"[torch] expected a batch of shape ({wanted}), got {shape}. Was the engine "
-                "exported with another size or backbone?"
-            )
         with self._lock, self.errors(shape):
             if shape not in self._plans:
                 example = self.typed(shape).zero_()
@@ -215,10 +202,6 @@ class TorchBackend:
                     f"{tuple(tensor.shape)}. Choose the name of a convolutional layer."
                 )
         return found
-
-    def _declared_size(self) -> tuple[int, int] | None:
-        h, w = self._network.shape[2:]
-        return None if h is None or w is None else (h, w)
 
     def _checked(self, names: tuple[str, ...]) -> tuple[str, ...]:
         offered = ", ".join(self._network.outputs)

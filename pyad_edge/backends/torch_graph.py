@@ -6,34 +6,17 @@ computed once, when the list is made: a run calls nothing but the operators that
 
 from __future__ import annotations
 
-import importlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pyad_edge.backends._common import METADATA_KEY, Shape, read_metadata, require_package
 from pyad_edge.backends.torch_operators import OPERATORS, UnsupportedError
 from pyad_edge.errors import BackendError
 
-__all__ = ["Network", "Plan", "load_network", "require_module"]
+__all__ = ["Network", "Plan", "load_network"]
 
-_METADATA_KEY = "pyad_edge.backbone"
 _FLOAT = 1  # onnx.TensorProto.FLOAT
-
-
-def require_module(name: str, extra: str, op: str) -> Any:
-    """Import an optional package.
-
-    Raises:
-        BackendError: if it is missing or does not load.
-    """
-    try:
-        return importlib.import_module(name)
-    except (ImportError, OSError) as error:  # OSError: a library of its own that does not load
-        raise BackendError(
-            f"[{op}] needs the package {name}, which does not import ({error}). Install it with "
-            f"`pip install 'pyad_edge[{extra}]'`."
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -58,7 +41,7 @@ class Network:
     """
 
     input: str
-    shape: tuple[int | None, ...]
+    shape: Shape
     outputs: tuple[str, ...]
     metadata: dict[str, Any]
     nodes: tuple[_Node, ...] = field(repr=False)
@@ -72,7 +55,7 @@ def load_network(model: bytes, *, torch: Any) -> Network:
         BackendError: if the package onnx is missing, the bytes are no ONNX file with its weights
             inside, the input is not one float32 picture, or an operator is not known here.
     """
-    onnx = require_module("onnx", "torch", "torch")
+    onnx = require_package("onnx", extra="torch", op="torch")
     try:
         proto = onnx.load_model_from_string(model)
         graph = proto.graph
@@ -86,12 +69,12 @@ def load_network(model: bytes, *, torch: Any) -> Network:
             "be a complete ONNX file, weights inside; `pyad-edge backbone export` writes such."
         ) from error
     inputs = [value for value in graph.input if value.name not in constants]
-    metadata = {entry.key: entry.value for entry in proto.metadata_props}.get(_METADATA_KEY, "{}")
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}.get(METADATA_KEY)
     return Network(
         inputs[0].name if inputs else "",
         _input_shape(inputs),
         tuple(value.name for value in graph.output),
-        _as_object(metadata),
+        read_metadata("torch", metadata),
         tuple(_node(onnx, torch, node) for node in graph.node),
         constants,
     )
@@ -205,7 +188,7 @@ def _refused(label: str, name: str) -> BackendError:
     )
 
 
-def _input_shape(inputs: Sequence[Any]) -> tuple[int | None, ...]:
+def _input_shape(inputs: Sequence[Any]) -> Shape:
     kinds = [value.type.tensor_type for value in inputs]
     if len(kinds) == 1 and kinds[0].elem_type == _FLOAT and len(kinds[0].shape.dim) == 4:
         n, c, h, w = (d.dim_value or None for d in kinds[0].shape.dim)
@@ -216,16 +199,3 @@ def _input_shape(inputs: Sequence[Any]) -> tuple[int | None, ...]:
         f"{', '.join(value.name for value in inputs) or 'none'}. Export the backbone for RGB "
         "pictures in float32."
     )
-
-
-def _as_object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise BackendError(
-            f"[torch] the model's entry {_METADATA_KEY!r} is not a JSON object: {text[:80]!r}. "
-            "Write the file again with `pyad-edge backbone export`."
-        )
-    return found

@@ -2,10 +2,11 @@
 
     python benchmarks/decide_agreement.py
 
-Every picture of MTD's test set at 256 px with ResNet-18, and generated flanges, good ones and one
-in five with a defect, at 160 px with the embedded backbone; banks are 10 % coresets. Each frame is
-inferred once and decided at three limits, with a band for review below each: the median, the 95th
-percentile and the largest of the calibration pictures' scores. Fails where one verdict differs.
+Every picture of MTD's test set at 256 px with ResNet-18, and generated frames at 112 px with the
+embedded backbone: 400 flanges, one in five with a defect, each shown again and again with another
+shift, exposure and noise. Banks are 10 % coresets. Each frame is inferred once and decided at three
+limits, with a band for review below each: the median, the 95th percentile and the largest of the
+calibration pictures' scores. Fails where one verdict differs.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ Frame = NDArray[np.uint8]
 QUANTILES = (0.5, 0.95, 1.0)
 REVIEW = 0.95  # of the limit
 FITTED, CALIBRATED = 200, 100
-FLANGE_SIZE = 160
+FLANGE_SIZE, FLANGES = 112, 400
 
 
 def main() -> None:
@@ -69,7 +70,7 @@ def main() -> None:
                     None,
                     options.threads,
                 ),
-                lambda: map(_flange, range(options.frames)),
+                lambda: _frames(options.frames),
             ),
         ]
     content = {"quantiles": QUANTILES, "review": REVIEW, "rows": rows}
@@ -153,10 +154,17 @@ def _engine(
     return Runtime(folder / "part.pyad", threads=threads)
 
 
-def _flange(n: int) -> Frame:
-    rng = np.random.default_rng(1_000_000 + n)
-    defect = str(rng.choice(DEFECTS)) if n % 5 == 0 else None
-    return make_part(rng, size=FLANGE_SIZE, defect=defect)[0]
+def _frames(count: int) -> Iterator[Frame]:
+    base = []
+    for n in range(min(count, FLANGES)):
+        rng = np.random.default_rng(1_000_000 + n)
+        defect = str(rng.choice(DEFECTS)) if n % 5 == 0 else None
+        base.append(make_part(rng, size=FLANGE_SIZE, defect=defect)[0])
+    for n in range(count):
+        rng = np.random.default_rng(2_000_000 + n)
+        shifted = np.roll(base[n % len(base)], rng.integers(-1, 2, 2), axis=(0, 1))
+        exposed = shifted * rng.uniform(0.97, 1.03) + rng.normal(0.0, 1.5, shifted.shape)
+        yield np.clip(np.rint(exposed), 0, 255).astype(np.uint8)
 
 
 def _flanges(folder: Path) -> list[Path]:

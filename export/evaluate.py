@@ -14,13 +14,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from pyad_edge.disk import save_picture
 from pyad_edge.engine_manifest import Manifest
 from pyad_edge.export.data import Sample, load_dataset, read_mask, read_mask_at
 from pyad_edge.export.methods.patchcore.fit import silent
 from pyad_edge.export.metrics import aupro, f1_max, image_auroc, pixel_auroc
 from pyad_edge.export.progress import ProgressCall
 from pyad_edge.frame_files import read_frame
-from pyad_edge.disk import save_picture
 from pyad_edge.overlay import draw_overlay
 from pyad_edge.result import Result
 from pyad_edge.runtime import Runtime

@@ -109,11 +109,12 @@ class Camera:
     def stop(self) -> None:
         """Take no more frames; the driver's thread closes the device and ends when it can."""
         with self._lock:
-            self._ended = True
             if self._session is not None:
                 self._session.current = False
-            self._link.state = State.ENDED
-            self._tell()
+            if not self._ended:  # one that was given up stays LOST
+                self._ended = True
+                self._link.state = State.ENDED
+                self._tell()
 
     def join(self, until: float) -> None:
         """Wait for the driver's threads, at most until then (``time.monotonic``)."""

@@ -48,7 +48,7 @@ class GateSettings(BaseModel):
             whichever is more.
         torn_rows: whether rows that equal those of one of the last four frames count as torn; off
             for compressed video, where a still background is equal in every frame.
-        blur_limit: limit of ``sharpness``. None: 0.03, or a tenth of the golden picture's,
+        blur_limit: limit of ``sharpness``. None: 0.03, or a quarter of the golden picture's,
             whichever is less.
     """
 
@@ -146,7 +146,7 @@ class Gate:
         self._white = _share(settings.white_share, reference.bright)
         torn = max(SMALLEST_SEAM, 1.5 * (reference.seam or 0.0))
         self._torn = settings.torn_ratio if settings.torn_ratio is not None else torn
-        sharp = LARGEST_BLUR if reference.sharp is None else 0.1 * reference.sharp
+        sharp = LARGEST_BLUR if reference.sharp is None else 0.25 * reference.sharp
         blur = min(LARGEST_BLUR, sharp)
         self._blur = settings.blur_limit if settings.blur_limit is not None else blur
         self._previous: NDArray[Any] | None = None

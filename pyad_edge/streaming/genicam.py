@@ -166,4 +166,5 @@ def _array(component: Any) -> NDArray[Any]:
     data = np.asarray(component.data)
     channels = data.size // (H * W)
     shape = (H, W) if channels == 1 else (H, W, channels)
-    return data[: H * W * channels].reshape(shape).copy()
+    pixels: NDArray[Any] = data[: H * W * channels].reshape(shape).copy()
+    return pixels

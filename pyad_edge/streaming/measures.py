@@ -5,7 +5,7 @@ A plane is (H, W): the picture itself where it is mono, else its second channel 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 __all__ = ["RowHistory", "busy_rows", "plane_of", "sample_of", "seam_ratio", "sharpness"]
 
-Plane = NDArray[Any]
+Plane: TypeAlias = NDArray[Any]
 
 _SAMPLES = 64  # rows and columns of the grid that brightness is measured on
 _COLUMNS = 80  # that the seam is looked for in
@@ -51,8 +51,8 @@ def seam_ratio(plane: Plane, *, full_scale: float) -> float:
         return 0.0
     step = max(1, W // _COLUMNS)
     columns = plane[:, step // 2 :: step]
-    wide = columns.astype(np.int16 if plane.dtype == np.uint8 else np.float32)
-    d = np.abs(wide[1:] - wide[:-1]).mean(axis=1, dtype=np.float32)
+    wide: Plane = columns.astype(np.int16 if plane.dtype == np.uint8 else np.float32)
+    d = np.abs(np.diff(wide, axis=0)).mean(axis=1, dtype=np.float32)
     padded = np.pad(d, _REACH, mode="reflect")
     around = np.zeros_like(d)
     for shift in range(2 * _REACH + 1):

@@ -151,12 +151,13 @@ class SimulatedLine:
         return Grab(image, frame_id=number)
 
     def _show(self, number: int) -> NDArray[Any]:
-        return self._pictures[number % len(self._pictures)].copy()
+        picture: NDArray[Any] = self._pictures[number % len(self._pictures)].copy()
+        return picture
 
     def _picture(self, number: int, kind: str | None) -> NDArray[Any]:
         picture, before = self._show(number), self._shown
         if kind == "black":
-            return picture // 100
+            return (picture // 100).astype(np.uint8)
         if kind == "frozen":
             return before.copy()
         if kind == "torn":
@@ -166,7 +167,7 @@ class SimulatedLine:
         if kind == "wrong_size":
             return np.ascontiguousarray(picture[:-8])
         if kind == "wrong_dtype":
-            return picture.astype(np.uint16)
+            return np.asarray(picture, np.uint16)
         self._shown = picture
         return picture
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import queue
 import random
@@ -117,7 +118,8 @@ class Stream:
         self._indices: Counter[str] = Counter()
         self._inspected: Counter[str] = Counter()
         self._faults: dict[str, Counter[str]] = {name: Counter() for name in sources}
-        self._closer = weakref.finalize(self, self._core.close)
+        self._forget = weakref.finalize(self, self._core.forget)
+        self._forget.atexit = False  # the core has its own
         self._core.start()
 
     def __iter__(self) -> Stream:
@@ -151,7 +153,8 @@ class Stream:
 
     def close(self) -> None:
         """End it: no further inspections; closing twice is harmless."""
-        self._closer()
+        self._forget.detach()
+        self._core.close()
 
     def status(self) -> dict[str, CameraStatus]:
         """Every camera at this moment; may be called from any thread."""
@@ -225,7 +228,7 @@ class _Teller:
                 _log.exception("on_state failed")
 
 
-@dataclass
+@dataclass(eq=False)
 class _Core:
     """The threads; they know nothing of the ``Stream``, so that dropping it ends them."""
 
@@ -238,15 +241,27 @@ class _Core:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
+        self._forgotten = False
         self._network = threading.Thread(target=self.judge.run, name="pyad-network", daemon=True)
 
     def start(self) -> None:
+        atexit.register(self.close)  # no thread may be inside the network when Python goes
         self.teller.start()
         self._network.start()
         threading.Thread(target=self._supervise, name="pyad-supervisor", daemon=True).start()
 
+    def forget(self) -> None:
+        """The ``Stream`` was dropped; its supervisor closes it.
+
+        The garbage collector calls this in any thread, which may hold any lock of this very core.
+        """
+        self._forgotten = True
+
     def close(self) -> None:
+        if self._stop.is_set():
+            return
         self._stop.set()
+        atexit.unregister(self.close)
         for feeder in self.feeders:
             feeder.stop()
         self.intake.close()
@@ -258,7 +273,7 @@ class _Core:
         # A driver in good health needs one wait for a frame; one that hangs is not waited for.
         for feeder in self.feeders:
             if feeder.state is State.ENDED and not feeder.abandoned:
-                feeder.join(min(until, time.monotonic() + self.settings.read_timeout_s))
+                feeder.join(min(until, time.monotonic() + self.settings.read_timeout_s + 0.5))
 
     def _supervise(self) -> None:
         """Look after the feeders, by a clock that stands still while the process does.
@@ -274,6 +289,8 @@ class _Core:
                     feeder.poll(now)
                 except Exception:
                     _log.exception("supervising %s failed", feeder.lane.camera)
+            if self._forgotten:
+                self.close()
             self._stop.wait(period)
             current = time.monotonic()
             now += min(current - last, 4 * period)

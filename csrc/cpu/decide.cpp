@@ -103,6 +103,10 @@ PictureDecision Decider::decide(const std::vector<FeatureMap>& features, const u
     if (!scratch) scratch = std::make_unique<Scratch>();
     const int64_t count = h() * w(), D = head_.plan().dims;
     scratch->patches.resize(count * D);
+    scratch->gathered.reserve(count * D);
+    scratch->open.reserve(count);
+    scratch->squared.reserve(count);
+    scratch->rows.reserve(count);
     scratch->bounds.resize(count);
     scratch->done.assign(count, 0);
     scratch->winner = scratch->winner_row = -1;

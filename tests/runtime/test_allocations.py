@@ -23,14 +23,15 @@ from pyad_edge import Runtime, read_image
 
 runtime = Runtime(sys.argv[1], threads=int(sys.argv[2]))
 pyad_edge.ops.set_num_threads(int(sys.argv[2]))
-frames = [read_image(path) for path in sys.argv[3:]]
+frames = [read_image(path) for path in sys.argv[4:]]
+call = getattr(runtime, sys.argv[3])
 for turn in range(40):
-    result = runtime.infer(frames[turn % len(frames)])
+    result = call(frames[turn % len(frames)])
 shim = ctypes.CDLL(None)
 shim.count_size.restype = ctypes.c_size_t
 shim.count_start()
 for turn in range(200):
-    result = runtime.infer(frames[turn % len(frames)])
+    result = call(frames[turn % len(frames)])
 count = shim.count_stop()
 print(count, sorted({shim.count_size(i) for i in range(min(count, 64))}))
 for i in range(min(count, 3)):
@@ -46,16 +47,18 @@ print(shim.count_stop() >= 3)
 @pytest.mark.skipif(
     not sys.platform.startswith("linux") or COMPILER is None, reason="needs Linux and a C compiler"
 )
+@pytest.mark.parametrize("call", ["infer", "decide"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_two_hundred_frames_allocate_nothing(
-    tiny: TinyEngine, tmp_path: Path, threads: int
+    tiny: TinyEngine, tmp_path: Path, threads: int, call: str
 ) -> None:
     """malloc, calloc, realloc, aligned forms and mmap of 1 KiB and more, in the whole process."""
     shim = tmp_path / "allocations.so"
     source = Path(__file__).with_name("allocations.c")
     build = [str(COMPILER), "-O1", "-shared", "-fPIC", "-o", str(shim), str(source), "-ldl"]
     subprocess.run(build, check=True, capture_output=True)
-    command = [sys.executable, "-c", COUNT, str(tiny.path), str(threads), *quiet_frames(tiny)]
+    frames = quiet_frames(tiny)
+    command = [sys.executable, "-c", COUNT, str(tiny.path), str(threads), call, *frames]
     environment = os.environ | {"LD_PRELOAD": str(shim)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stdout.split("\n")[:2]) == (0, ["0 []", "True"]), done.stderr

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+import numpy as np
+
 from pyad_edge.streaming.frames import Counter, Grab
 from pyad_edge.streaming.gate import Gate
 from pyad_edge.streaming.intake import Intake, Ticket
@@ -111,7 +113,15 @@ class Lane:
                 f"[stream] {self.camera}: frame {item.frame_id} was {age:.0f} ms old when it came, "
                 f"expected at most {limit:g} ms.",
             )
-        return self._gate.check(grab.image) if self._gate is not None else None
+        if self._gate is None or not isinstance(grab.image, np.ndarray):
+            return None  # a picture on a device is not fetched to be looked at
+        try:
+            return self._gate.check(grab.image)
+        except Exception as error:  # of a picture that no check foresaw; not of the source
+            what = f"{type(error).__name__}: {str(error) or 'no reason given'}"
+            return Fault(
+                FaultCode.INPUT, f"[gate] {self.camera}: no check fits the frame ({what})."
+            )
 
     def _ticket(self, item: Numbered, fault: Fault | None, now: float) -> Ticket:
         grab = item.grab

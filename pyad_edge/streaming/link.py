@@ -9,7 +9,7 @@ from enum import Enum
 from pyad_edge.streaming.record import FaultCode
 from pyad_edge.streaming.settings import StreamSettings
 
-__all__ = ["Action", "Link", "State", "StateChange"]
+__all__ = ["Action", "Link", "State", "StateChange", "SteadyClock"]
 
 
 class State(str, Enum):
@@ -145,3 +145,26 @@ class Link:
         """Whether ``max_attempts`` are used up."""
         limit = self._settings.max_attempts
         return limit is not None and self.failures >= limit
+
+
+class SteadyClock:
+    """Seconds during which this process could run.
+
+    A process that was stopped, or starved by others, must not hold that time against drivers: their
+    threads had no time to answer either.
+
+    Args:
+        period: seconds between ticks; a later one counts as four of them at most.
+    """
+
+    def __init__(self, period: float) -> None:
+        self._longest = 4.0 * period
+        self._last: float | None = None
+        self._now = 0.0
+
+    def tick(self, monotonic: float) -> float:
+        """The steady time, from ``time.monotonic``."""
+        if self._last is not None:
+            self._now += min(monotonic - self._last, self._longest)
+        self._last = monotonic
+        return self._now

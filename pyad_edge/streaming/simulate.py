@@ -159,7 +159,7 @@ class SimulatedLine:
         if kind == "black":
             return (picture // 100).astype(np.uint8)
         if kind == "frozen":
-            return before.copy()
+            return np.array(before)
         if kind == "torn":
             seam = picture.shape[0] // 2
             picture[:seam] = before[:seam]

@@ -22,7 +22,7 @@ from pyad_edge.streaming.gate import Gate, GateReference, GateSettings
 from pyad_edge.streaming.intake import Intake
 from pyad_edge.streaming.judge import Inspector, Judge
 from pyad_edge.streaming.lane import Lane
-from pyad_edge.streaming.link import State, StateChange
+from pyad_edge.streaming.link import State, StateChange, SteadyClock
 from pyad_edge.streaming.outbox import Finished, Outbox
 from pyad_edge.streaming.reader import Reader
 from pyad_edge.streaming.record import Inspection
@@ -276,14 +276,12 @@ class _Core:
                 feeder.join(min(until, time.monotonic() + self.settings.read_timeout_s + 0.5))
 
     def _supervise(self) -> None:
-        """Look after the feeders, by a clock that stands still while the process does.
-
-        A process that was stopped, or starved by others, must not hold that time against drivers.
-        """
+        """Look after the feeders."""
         period = min(_POLL_S, self.settings.stale_after_s / 10, self.settings.backoff_first_s / 2)
         period = max(period, _SHORTEST_POLL_S)
-        now, last = 0.0, time.monotonic()
+        clock = SteadyClock(period)
         while not self._stop.is_set():
+            now = clock.tick(time.monotonic())
             for feeder in self.feeders:
                 try:
                     feeder.poll(now)
@@ -292,9 +290,6 @@ class _Core:
             if self._forgotten:
                 self.close()
             self._stop.wait(period)
-            current = time.monotonic()
-            now += min(current - last, 4 * period)
-            last = current
 
 
 def inspect_sources(

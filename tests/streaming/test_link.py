@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from pyad_edge.streaming import FaultCode, State, StreamSettings
-from pyad_edge.streaming.link import Action, Link
+from pyad_edge.streaming.link import Action, Link, SteadyClock
 
 SETTINGS = StreamSettings(jitter=0, backoff_first_s=1, backoff_max_s=5, open_timeout_s=3)
 
@@ -104,3 +104,10 @@ def test_settings_out_of_order_are_refused() -> None:
         StreamSettings(stale_after_s=9.0)
     with pytest.raises(ValidationError, match="backoff_first_s <= backoff_max_s"):
         StreamSettings(backoff_first_s=60.0)
+
+
+def test_time_that_the_process_did_not_have_is_not_held_against_drivers() -> None:
+    clock = SteadyClock(0.05)
+    assert [clock.tick(t) for t in (100.0, 100.05, 100.1)] == pytest.approx([0.0, 0.05, 0.1])
+    assert clock.tick(3_700.1) == pytest.approx(0.3)  # an hour asleep
+    assert clock.tick(3_700.15) == pytest.approx(0.35)

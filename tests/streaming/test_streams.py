@@ -323,3 +323,14 @@ def test_grabs_of_an_iterable_keep_their_time() -> None:
     (inspection,) = inspect_sources(FakeRuntime(), [grab])
     assert (inspection.frame_id, inspection.captured_at) == (41, 1e9)
     assert inspection.name == "camera#41"
+
+
+@pytest.mark.parametrize("frame", [np.full((4, 4), "x", object), np.zeros((4, 4), [("a", "u1")])])
+def test_a_frame_that_no_check_foresaw_is_a_fault_of_its_own(frame: Any) -> None:
+    def score(image: Any) -> float:
+        if image.dtype != np.uint8:
+            raise DataError("[infer] expected uint8.")
+        return 0.5
+
+    frames = [picture(0), frame, picture(1)]
+    assert codes(list(inspect_sources(FakeRuntime(score), frames))) == ["OK", "input", "OK"]

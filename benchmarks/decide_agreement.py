@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of the network and the kernels")
     parser.add_argument("--frames", type=int, default=10_000, help="generated ones")
     parser.add_argument("--pictures", type=int, help="of MTD's test set; none: all")
+    parser.add_argument("--only", choices=["mtd", "flange"])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     ops.set_num_threads(options.threads)
@@ -54,25 +55,14 @@ def main() -> None:
         folder = Path(name)
         train, test, _ = mtd_pictures()
         mixed = [train[n] for n in np.random.default_rng(0).permutation(len(train))]
-        rows = [
-            _compare(
-                "mtd",
-                _engine(folder, mixed, resnet18(), 256, DIM, options.threads),
-                lambda: map(read_image, test[: options.pictures]),
-            ),
-            _compare(
-                "flange",
-                _engine(
-                    folder,
-                    _flanges(folder / "flange"),
-                    resolve_backbone("edge18"),
-                    FLANGE_SIZE,
-                    None,
-                    options.threads,
-                ),
-                lambda: _frames(options.frames),
-            ),
-        ]
+        rows = []
+        if options.only != "flange":
+            runtime = _engine(folder, mixed, resnet18(), 256, DIM, options.threads)
+            rows.append(_compare("mtd", runtime, lambda: map(read_image, test[: options.pictures])))
+        if options.only != "mtd":
+            pictures, edge18 = _flanges(folder / "flange"), resolve_backbone("edge18")
+            runtime = _engine(folder, pictures, edge18, FLANGE_SIZE, None, options.threads)
+            rows.append(_compare("flange", runtime, lambda: _frames(options.frames)))
     content = {"quantiles": QUANTILES, "review": REVIEW, "rows": rows}
     write_result("decide_agreement", content, threads=options.threads, out=options.out)
     if any(limit["disagreements"] for row in rows for limit in row["limits"]):

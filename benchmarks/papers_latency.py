@@ -45,7 +45,9 @@ from pyad_edge.preprocessing import to_batch
 
 SIZE, DIM, ROWS, FITTED, CALIBRATED = 224, 1024, 1638, 24, 4
 PATCHES = (SIZE // 8) ** 2
-TOLERANCE = 1e-3
+# Largest relative difference of a picture's score from the public form's in float32 on the CPU; on
+# GPUs convolutions have fewer bits (TF32, or what --precision says).
+TOLERANCE = {"cpu": 1e-3, "cuda": 0.02}
 BLOCK, SETTLE = 6, 2
 METHODS = Path(__file__).resolve().parents[1] / "export" / "methods"
 
@@ -182,10 +184,16 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         )
         for last in (False, True)
     }
-    expected = [float(forms["eager"](batch)[0][0]) for batch in batches]
-    worst = max(abs(runtime.infer(f).score / e - 1) for f, e in zip(frames, expected, strict=True))
-    if not worst <= TOLERANCE:
-        raise SystemExit(f"scores differ by {worst:.1e}, more than {TOLERANCE}; not timed.")
+    plain = official(network, bank, threads=options.threads, channels_last=False)
+    expected = [float(plain(batch)[0][0]) for batch in batches]
+    tolerance = TOLERANCE[options.device]
+    worst = _difference([runtime.infer(frame).score for frame in frames], expected)
+    for form, run in forms.items():
+        theirs = _difference([float(run(batch)[0][0]) for batch in batches], expected)
+        if not theirs <= tolerance:
+            raise SystemExit(f"{form}: scores differ by {theirs:.1e}; not timed.")
+    if not worst <= tolerance:
+        raise SystemExit(f"scores differ by {worst:.1e}, more than {tolerance}; not timed.")
     runs: dict[str, Callable[[int], object]] = {"ours": lambda i: runtime.infer(frames[i])}
     for form, run in forms.items():
         runs[form] = lambda i, run=run: run(batches[i])  # type: ignore[misc]
@@ -210,6 +218,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "weights": "random",
         "backend": dict(runtime.info["backend"]),
         "score_difference": worst,
+        "tolerance": tolerance,
         "load": busy,
         "ours": {"ms": float(np.median(blocks["ours"]))},
         "official": {"ms": float(np.median(blocks[fastest])), "form": fastest},
@@ -218,6 +227,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
     print(f"ours {result['ours']}, public algorithm {result['official']}, {ratio:.2f} times ours")
     return result
+
+
+def _difference(scores: list[float], expected: list[float]) -> float:
+    """Largest relative difference; NaN if there is one."""
+    return float(np.abs(np.array(scores) / np.array(expected) - 1).max())
 
 
 def make_engine(folder: Path, network: torch.nn.Module) -> Path:

@@ -16,6 +16,7 @@ for module in ("torch", "timm", "faiss", "scipy"):
 
 import child  # noqa: E402
 import official  # noqa: E402
+import papers_latency  # noqa: E402
 import torch  # noqa: E402
 from contenders import CELLS, largest_difference  # noqa: E402
 from oracle import patchcore as oracle  # noqa: E402
@@ -110,3 +111,18 @@ def test_blocks_are_counted_without_the_first_round() -> None:
     assert len(found["blocks"]["pyad_edge"]) == 2
     assert len(found["single"]["pyad_edge"]) == 2 * child.BLOCK
     assert found["errors"] == {"pyad_edge": 0.0}
+
+
+def test_every_claim_in_milliseconds_is_the_figure_that_is_printed() -> None:
+    units = {"ms": lambda v: v, "s": lambda v: v * 1e3, "fps": lambda v: 1e3 / v}
+    for claim in papers_latency.CLAIMS:
+        value, unit = claim.printed.split()
+        assert claim.ms == pytest.approx(units[unit](float(value)))
+        assert claim.device
+        assert "Table" in claim.where
+    assert {claim.method for claim in papers_latency.CLAIMS} == {
+        "patchcore",
+        "reconpatch",
+        "grad",
+        "fod",
+    }

@@ -13,7 +13,7 @@ from pyad_edge.engine_manifest import InputSpec, Preprocessing
 from pyad_edge.errors import DataError
 from pyad_edge.frames import FrameFormat, Picture, plain_rgb
 from pyad_edge.geometry import FramePlan, Geometry, Tile
-from pyad_edge.ops import preprocess
+from pyad_edge.ops import PreprocessPlan, preprocess
 from pyad_edge.preprocessing import check_frame, check_size, input_size
 from pyad_edge.roi import Mask
 
@@ -65,6 +65,12 @@ class Feeder:
         self.declared = declared
         self._preprocessing = preprocessing
         self._input_size = input_size(preprocessing)
+        self._whole = PreprocessPlan(
+            resize=preprocessing.resize,
+            mean=preprocessing.mean,
+            std=preprocessing.std,
+            crop=preprocessing.crop,
+        )
         self._geometry = Geometry(
             preprocessing=preprocessing,
             policy=declared.policy,
@@ -125,19 +131,17 @@ class Feeder:
                 np.uint8,
             )
         top, left, height, width = tile.inner
-        whole = (height, width) == self._input_size
-        found = preprocess(
+        if (height, width) == self._input_size:
+            self._whole.run(piece, color_order=self.declared.color_order, out=out)
+            return
+        spec = self.declared.spec
+        level = (spec.padding or 0) / 255.0 if spec is not None else 0.0
+        grey = [(level - m) / s for m, s in zip(settings.mean, settings.std, strict=True)]
+        out[0] = np.array(grey, np.float32)[:, np.newaxis, np.newaxis]
+        out[:, :, top : top + height, left : left + width] = preprocess(
             piece,
-            resize=settings.resize if whole else (height, width),
-            crop=settings.crop,
+            resize=(height, width),
             mean=settings.mean,
             std=settings.std,
             color_order=self.declared.color_order,
-            out=out if whole else None,
         )
-        if not whole:
-            spec = self.declared.spec
-            level = (spec.padding or 0) / 255.0 if spec is not None else 0.0
-            grey = [(level - m) / s for m, s in zip(settings.mean, settings.std, strict=True)]
-            out[0] = np.array(grey, np.float32)[:, np.newaxis, np.newaxis]
-            out[:, :, top : top + height, left : left + width] = found

@@ -142,7 +142,6 @@ def _print_findings(findings: list[Finding]) -> None:
     marks = {
         "ok": "[green]ok[/]",
         "missing": "[yellow]--[/]",
-        "unused": "[dim]--[/]",
         "broken": "[red]!![/]",
     }
     for finding in findings:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from importlib.metadata import version
+from typing import Any, Literal
 
 import numpy as np
 
+from pyad_edge.backends._common import installed_version
+from pyad_edge.backends.registry import examine_backends
 from pyad_edge.errors import PyadError
 from pyad_edge.ops import available_cpu_levels, cpu_level, nearest_neighbors, num_threads
 from pyad_edge.ops.cuda import why_unavailable
 from pyad_edge.reference.nearest_neighbors import nearest_neighbors as plain_nearest_neighbors
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "State", "examine"]
+
+State = Literal["ok", "missing", "broken"]
 
 
 @dataclass(frozen=True)
@@ -25,34 +28,32 @@ class Finding:
     """One line of the examination."""
 
     name: str
-    state: Literal["ok", "missing", "unused", "broken"]
+    state: State
     detail: str
 
 
 # package: (distribution, extra, what it is for)
 _OPTIONAL = {
-    "torch": ("torch", "train", "training and exporting backbones"),
     "timm": ("timm", "train", "exporting backbones"),
-    "onnx": ("onnx", "train", "exporting backbones"),
+    "onnx": ("onnx", "train", "exporting backbones and quantising them"),
     "faiss": ("faiss-cpu", "faiss", "engines with an approximate index"),
+    "cupy": ("cupy-cuda13x", "gpu", "frames in GPU memory"),
+    "paho": ("paho-mqtt", "mqtt", "verdicts over MQTT"),
+    "harvesters": ("harvesters", "genicam", "GenICam cameras"),
+    "mlperf_loadgen": ("mlcommons-loadgen", "bench", "MLPerf's clock in pyad-edge bench"),
+    "matplotlib": ("matplotlib", "bench", "the plot of pyad-edge bench"),
 }
-# package: (distribution, what a later version may use it for)
-_RESERVED = {
-    "cupy": ("cupy-cuda13x", "frames in GPU memory"),
-    "tensorrt": ("tensorrt", "TensorRT engines"),
-    "openvino": ("openvino", "Intel CPUs and GPUs"),
-}
+
 _REINSTALL = "Reinstall pyad_edge: pip install --force-reinstall --no-deps pyad_edge"
 
 
 def examine() -> list[Finding]:
-    """Look at everything; nothing heavy is imported and nothing is changed."""
+    """Look at everything; nothing is changed. Installed backends are imported, to ask them."""
     # name: (check, way out where it fails without a sentence of its own)
     checks: dict[str, tuple[Callable[[], Finding], str]] = {
         "pyad_edge": (_package, _REINSTALL),
         "cpu kernels": (_kernels, _REINSTALL),
         "self-test": (_self_test, _REINSTALL),
-        "onnxruntime": (_onnxruntime, "Reinstall it: pip install --force-reinstall onnxruntime"),
         "cuda kernels": (_cuda, _REINSTALL),
     }
     findings = []
@@ -64,8 +65,8 @@ def examine() -> list[Finding]:
         except Exception as error:  # a doctor reports, whatever is wrong
             detail = f"{type(error).__name__}: {error}. {way_out}"
             findings.append(Finding(name, "broken", detail))
-    findings += [_optional(name) for name in _OPTIONAL]
-    return findings + [_reserved(name) for name in _RESERVED]
+    findings += [_backend(entry) for entry in examine_backends()]
+    return findings + [_optional(name) for name in _OPTIONAL]
 
 
 def _package() -> Finding:
@@ -100,13 +101,19 @@ def _self_test() -> Finding:
     )
 
 
-def _onnxruntime() -> Finding:
-    import onnxruntime
-
-    providers = ", ".join(onnxruntime.get_available_providers())
-    return Finding(
-        "onnxruntime", "ok", f"{onnxruntime.__version__}; providers {providers}; used: CPU"
+def _backend(entry: dict[str, Any]) -> Finding:
+    """A backend: its version, where it runs and in what, and why something is not available."""
+    name = f"backend {entry['name']}"
+    if entry["state"] != "ok":
+        # Without onnxruntime, which is no extra, nothing is inspected at all.
+        state: State = "broken" if entry["name"] == "onnxruntime" else "missing"
+        version_there = f"{entry['version']}; " if entry["version"] else ""
+        return Finding(name, state, f"{version_there}{entry['why']}")
+    detail = (
+        f"{entry['version']}; devices {', '.join(entry['devices'])}; precisions "
+        f"{', '.join(entry['precisions'])}"
     )
+    return Finding(name, "ok", f"{detail}; {entry['why']}" if entry["why"] else detail)
 
 
 def _cuda() -> Finding:
@@ -118,28 +125,7 @@ def _cuda() -> Finding:
 
 def _optional(name: str) -> Finding:
     distribution, extra, purpose = _OPTIONAL[name]
-    found = _installed(name, distribution)
+    found = installed_version(name, distribution)
     if found is None:
         return Finding(name, "missing", f"for {purpose}: pip install 'pyad_edge[{extra}]'")
     return Finding(name, "ok", found)
-
-
-def _reserved(name: str) -> Finding:
-    distribution, purpose = _RESERVED[name]
-    found = _installed(name, distribution)
-    state = "not installed" if found is None else found
-    return Finding(name, "unused", f"{state}; not used by this version, reserved for {purpose}")
-
-
-def _installed(name: str, distribution: str) -> str | None:
-    """The version of a package; None where it cannot be imported."""
-    try:
-        found = importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):  # something in the way of importing it
-        found = False
-    if not found:
-        return None
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "version unknown"

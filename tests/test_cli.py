@@ -160,10 +160,11 @@ def test_run_stops_and_changes_its_threshold_as_told(tiny: TinyEngine, tmp_path:
 def test_doctor_reports(tmp_path: Path) -> None:
     found = {f["name"]: f for f in json.loads(call("doctor", "--json").out)}
     assert found["pyad_edge"]["detail"].startswith(pyad_edge.__version__)
-    assert found["self-test"]["state"] == found["onnxruntime"]["state"] == "ok"
-    for name in ("cupy", "tensorrt", "openvino"):
-        assert found[name]["state"] == "unused"
-        assert "not used by this version" in found[name]["detail"]
+    assert found["self-test"]["state"] == found["backend onnxruntime"]["state"] == "ok"
+    assert "devices cpu" in found["backend onnxruntime"]["detail"]
+    for name in ("openvino", "torch", "tensorrt", "tensorrt-rtx"):
+        assert found[f"backend {name}"]["state"] in ("ok", "missing")
+        assert len(found[f"backend {name}"]["detail"]) > 20
     people = call("doctor")
     assert (people.code, people.err) == (0, "")
     assert "self-test" in people.out

@@ -49,7 +49,7 @@ def test_doctor_finds_an_unknown_cpu_level() -> None:
     for name in ("cpu kernels", "self-test"):
         assert found[name]["state"] == "broken"
         assert "unset PYAD_CPU_LEVEL" in found[name]["detail"]
-    assert found["onnxruntime"]["state"] == "ok"
+    assert found["backend onnxruntime"]["state"] == "ok"
     assert with_level("portable", "doctor").returncode == 0
 
 

@@ -18,10 +18,7 @@ from tiny_engine import TinyEngine  # noqa: E402
 from tiny_models import edit_model, tiny_backbone  # noqa: E402
 
 from pyad_edge import Runtime, read_image  # noqa: E402
-from pyad_edge.backends import (
-    Backend,
-    registry,
-)
+from pyad_edge.backends import Backend, registry  # noqa: E402
 from pyad_edge.backends import openvino as openvino_backend  # noqa: E402
 from pyad_edge.backends.openvino import OpenVinoBackend  # noqa: E402
 from pyad_edge.backends.registry import (  # noqa: E402

@@ -144,7 +144,7 @@ def _backbone(name: str, folder: Path) -> Backbone:
         return resnet18()
     file = folder / "wide_resnet50_2.onnx"
     file.write_bytes(resnet("wide_resnet50_2"))
-    return resolve_backbone(file)
+    return resolve_backbone(file, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
 def _texture() -> list[Path]:

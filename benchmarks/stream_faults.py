@@ -31,7 +31,7 @@ from pyad_edge.streaming.simulate import Ledger, SimulatedLine
 PICTURES = 64
 WARM_UP = 0.1  # of all frames, before memory is looked at
 SETTINGS = StreamSettings(
-    read_timeout_s=0.1, stale_after_s=0.2, lost_after_s=0.5, backoff_first_s=0.01, backoff_max_s=0.1
+    read_timeout_s=0.1, stale_after_s=0.2, lost_after_s=0.3, backoff_first_s=0.01, backoff_max_s=0.1
 )
 
 
@@ -65,7 +65,6 @@ def measure(
         seed=options.seed,
         period_s=options.period_ms * 1e-3,
         window=8,
-        hang_s=1.2 * SETTINGS.lost_after_s,
     )
     ledger = Ledger(line)
     latencies = np.zeros(options.frames, np.float32)  # 0: no verdict
@@ -121,7 +120,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--share", type=float, default=0.01, help="of each of the ten faults")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--period-ms", type=float, default=4.0, help="between triggers")
+    parser.add_argument("--period-ms", type=float, default=3.0, help="between triggers")
     parser.add_argument("--policy", choices=("inspect", "live"), default="inspect")
     parser.add_argument("--out", type=Path, help="JSON file instead of benchmarks/results")
     options = parser.parse_args()

@@ -54,7 +54,6 @@ class SimulatedLine:
         seed: of their places.
         period_s: between triggers.
         window: see above.
-        hang_s: how long a driver hangs.
 
     Attributes:
         plan: kind of fault by trigger, for those that have one; the further triggers of an outage
@@ -73,7 +72,6 @@ class SimulatedLine:
         seed: int,
         period_s: float,
         window: int,
-        hang_s: float,
     ) -> None:
         if len(pictures) < 8:
             raise SettingError(f"[simulate] expected at least 8 pictures, got {len(pictures)}.")
@@ -82,17 +80,20 @@ class SimulatedLine:
         self._pictures = pictures
         self._period = period_s
         self._window = window
-        self._hang = hang_s
         self._changed = threading.Condition()
         self._next = 0
         self._answered = -1
         self._due = 0.0
         self._pending: list[Grab] = []
         self._shown: NDArray[Any] = pictures[-1]
-        self._closed = threading.Event()
+        self._connections = 0
+        self._closed = False
 
     def device(self) -> _SimulatedDevice:
         """A new connection to the camera."""
+        with self._changed:
+            self._connections += 1
+            self._changed.notify_all()
         return _SimulatedDevice(self)
 
     def answered(self, inspection: Inspection) -> None:
@@ -102,8 +103,10 @@ class SimulatedLine:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Wake every driver that hangs."""
-        self._closed.set()
+        """Wake a driver that hangs."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def read(self, timeout: float, connected: Callable[[], bool]) -> Grab | None:
         """The next frame, for the device that is connected."""
@@ -127,12 +130,19 @@ class SimulatedLine:
         if kind == "disconnect":
             raise ConnectionError(f"simulated: unplugged at trigger {number}")
         if kind == "hang":
-            self._closed.wait(self._hang)
+            self._until_abandoned()
             return self._grab(number, self._pictures[0])  # nobody listens any more
         grab = self._grab(number, self._picture(number, kind))
         if kind == "duplicate":
             self._pending.append(grab)
         return grab
+
+    def _until_abandoned(self) -> None:
+        """Hang until a new connection was made: no sooner, however slow this computer is."""
+        with self._changed:
+            mine = self._connections
+            while self._connections == mine and not self._closed:
+                self._changed.wait()
 
     def _trigger(self, until: float) -> bool:
         """Wait until the next trigger is due and the interlock lets it pass."""

@@ -34,7 +34,6 @@ def make_line(pictures: list[NDArray[np.uint8]], *, share: float, window: int) -
         seed=1,
         period_s=0.0005,
         window=window,
-        hang_s=1.2 * QUICK.lost_after_s,
     )
 
 

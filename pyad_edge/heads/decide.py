@@ -175,5 +175,4 @@ def largest_within(limit: float, *, squared: bool) -> np.float32:
 
 
 def _float_of(bits: int) -> np.float32:
-    value: np.float32 = np.array(bits, np.uint32).view(np.float32)[()]
-    return value
+    return np.float32(np.array([bits], np.uint32).view(np.float32)[0])

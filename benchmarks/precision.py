@@ -1,11 +1,15 @@
 """What a precision costs: scores, AUROC and verdicts on MTD, features and time of each backend.
 
-    python benchmarks/precision.py
+    python benchmarks/precision.py scores
+    python benchmarks/precision.py times
 
-Trains PatchCore once in fp32 (ResNet-18, 1 % coreset, the commands' defaults) at 224 and 256 px and
-scores MTD's test set with every backend and precision that this machine offers: the bank and the
-threshold stay those of fp32. int8 is calibrated once from the engine's golden pictures alone and
-once from 32 normal pictures. WideResNet-50-2 runs with random weights, for the time only.
+scores: trains PatchCore once in fp32 (edge18 and ResNet-18, 1 % coreset, the commands' defaults) at
+224 and 256 px and scores MTD's test set with every backend and precision that this machine offers:
+the bank and the threshold stay those of fp32. int8 is calibrated once from the engine's golden
+pictures alone and once from 32 normal pictures.
+
+times: the network alone, ResNet-18 and WideResNet-50-2 (random weights), all forms interleaved, and
+the error of its features on MTD.
 """
 
 from __future__ import annotations
@@ -39,67 +43,76 @@ FORMS = (
     ("onnxruntime", "fp32", ""),
     ("openvino", "fp32", ""),
     ("openvino", "bf16", ""),
+    ("torch", "fp32", ""),
+    ("torch", "fp16", ""),
     ("torch", "bf16", ""),
     ("onnxruntime", "int8", "golden pictures"),
     ("openvino", "int8", "golden pictures"),
     ("onnxruntime", "int8", "32 normal pictures"),
     ("openvino", "int8", "32 normal pictures"),
 )
-ROUNDS = 40
+ROUNDS, CALIBRATION = 40, 32
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("part", choices=["scores", "times"])
+    parser.add_argument("--pictures", type=int, help="of MTD's test set; none: all")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", type=Path, help="JSON file instead of benchmarks/results")
     options = parser.parse_args()
-    scores, times = [], []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["PYAD_EDGE_CACHE"] = str(folder / "cache")
         network = folder / "resnet18.onnx"
         export_backbone("resnet18", weights=resnet18_weights(), layers="2,3", out=network)
-        wide = folder / "wide_resnet50_2.onnx"
-        export_backbone("wide_resnet50_2", weights="random", layers="2,3", out=wide)
-        for size in SIZES:
-            engine = _train(network, folder / f"part{size}.pyad", size)
-            scores += _scores(engine, size)
-            for backbone in (network, wide):
-                times += _times(backbone, size)
+        if options.part == "scores":
+            for backbone in ("edge18", str(network)):
+                for size in options.sizes:
+                    engine = _train(backbone, folder / "part.pyad", size)
+                    rows += _scores(engine, size, options.pictures)
+        else:
+            wide = folder / "wide_resnet50_2.onnx"
+            export_backbone("wide_resnet50_2", weights="random", layers="2,3", out=wide)
+            for path in (network, wide):
+                for size in options.sizes:
+                    rows += _times(path, size, options.rounds)
     write_result(
-        "precision",
-        {"rows": scores, "networks": times},
-        threads=ops.num_threads(),
-        out=options.out,
+        f"precision_{options.part}", {"rows": rows}, threads=ops.num_threads(), out=options.out
     )
 
 
-def _train(network: Path, path: Path, size: int) -> Engine:
+def _train(backbone: str, path: Path, size: int) -> Engine:
     with progress_bar() as progress:
         train_patchcore(
             shared("data", "mtd"),
             path,
             settings=make_settings(resize=(size, size)),
-            backbone=str(network),
+            backbone=backbone,
             progress=progress,
         )
     return read_engine(path)
 
 
-def _scores(engine: Engine, size: int) -> list[dict[str, Any]]:
+def _scores(engine: Engine, size: int, pictures: int | None) -> list[dict[str, Any]]:
     train, test, is_defect = mtd_pictures()
-    frames = [read_image(path) for path in test]
+    chosen_ones = np.linspace(0, len(test) - 1, pictures or len(test)).round().astype(int)
+    frames, is_defect = [read_image(test[n]) for n in chosen_ones], is_defect[chosen_ones]
     rows: list[dict[str, Any]] = []
     wanted: NDArray[np.float64] | None = None
     for backend, precision, calibration in FORMS:
-        row: dict[str, Any] = {"size": size, "backend": backend, "precision": precision}
+        row: dict[str, Any] = {"network": engine.manifest.backbone.name, "size": size}
+        row |= {"backend": backend, "precision": precision}
         if calibration:
             row["calibration"] = calibration
             chosen = (
                 to_batch(list(engine.tensors["golden/frames"]), engine.manifest.preprocessing)
                 if calibration == "golden pictures"
-                else calibration_batch(train[:: len(train) // 32][:32], engine)
+                else calibration_batch(train[:: len(train) // CALIBRATION][:CALIBRATION], engine)
             )
             quantise(engine, chosen)
         try:
@@ -129,7 +142,7 @@ def _scores(engine: Engine, size: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _times(path: Path, size: int) -> list[dict[str, Any]]:
+def _times(path: Path, size: int, rounds: int) -> list[dict[str, Any]]:
     """Times of the network alone, interleaved, and the error of its features."""
     train, test, _ = mtd_pictures()
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -149,14 +162,14 @@ def _times(path: Path, size: int) -> list[dict[str, Any]]:
                 outputs=("layer2", "layer3"),
                 input_size=(size, size),
                 precision=precision,
-                calibration=batch(train[:32]) if precision == "int8" else None,
+                calibration=batch(train[:CALIBRATION]) if precision == "int8" else None,
             )
         except (BackendError, SettingError):
             continue
         sessions[backend, precision] = opened.session(1)
     taken: dict[tuple[str, str], list[float]] = {form: [] for form in sessions}
     errors: dict[tuple[str, str], list[list[float]]] = {form: [] for form in sessions}
-    for n in range(ROUNDS):
+    for n in range(rounds):
         wanted = []
         for form, session in sessions.items():
             session.input[:] = pictures[n % len(pictures)]

@@ -17,6 +17,15 @@ void expect(bool right, const char* what) {
                                     ". Make it with pyad_edge.heads.witness_plan.");
 }
 
+// The float32 tile leaves out bounds of rows that are not within: of those that are, the first of
+// the least.
+int least_of(uint32_t within, const float* bounds) {
+    int least = __builtin_ctz(within);
+    for (uint32_t rest = within; rest; rest &= rest - 1)
+        if (bounds[__builtin_ctz(rest)] < bounds[least]) least = __builtin_ctz(rest);
+    return least;
+}
+
 bool each_once(std::vector<int64_t> rows) {
     std::sort(rows.begin(), rows.end());
     for (size_t i = 0; i < rows.size(); ++i)
@@ -119,7 +128,9 @@ void Certificate::walk(int64_t cell, const float* patches, const std::vector<int
                 // The least bound of all: a row of large residual may be within with a larger one,
                 // which leaves the patch open at worst.
                 if (!hits[i - first] || !open(i)) continue;
-                const int64_t row = p * kPanel + kernels_->least(bounds + (i - first) * kPanel);
+                const float* bound = bounds + (i - first) * kPanel;
+                const int64_t row = p * kPanel + (quantized_ ? kernels_->least(bound)
+                                                             : least_of(hits[i - first], bound));
                 if (row >= bank_.size()) continue;
                 float& distance = distances[members[i]];
                 const float found =

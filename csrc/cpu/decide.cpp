@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "ieee_arithmetic.h"
 #include "pyad/aligned.h"
 #include "pyad/parallel.h"
 
@@ -92,6 +93,7 @@ HeadStatus Decider::search(Scratch& scratch, PictureDecision& decision) const {
 
 PictureDecision Decider::decide(const std::vector<FeatureMap>& features, const uint8_t* valid,
                                 float bar, bool exact) const {
+    const IeeeArithmetic arithmetic;  // bounds and bars may be subnormal
     std::unique_ptr<Scratch> scratch;
     {
         const std::lock_guard<std::mutex> lock(mutex_);

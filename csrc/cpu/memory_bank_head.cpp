@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "ieee_arithmetic.h"
 #include "pyad/parallel.h"
 
 namespace pyad {
@@ -48,6 +49,8 @@ float reweighted_score(float squared, const float* around, int64_t k) {
     const double largest = std::sqrt(static_cast<double>(squared));
     // So that exp cannot overflow.
     const double shift = std::sqrt(static_cast<double>(around[k - 1]));
+    // A neighbour farther than float32 reaches: its exp outgrows all others, and the weight is 1.
+    if (std::isinf(shift)) return static_cast<float>(largest);
     double sum = 0.0;
     for (int64_t i = 0; i < k; ++i)
         sum += exp_of(std::sqrt(static_cast<double>(around[i])) - shift);
@@ -112,6 +115,7 @@ void MemoryBankHead::neighbors_of(int64_t row, int64_t* found) const {
 }
 
 float MemoryBankHead::reweight(const float* patch, float squared, int64_t row) const {
+    const IeeeArithmetic arithmetic;
     thread_local std::vector<int64_t> rows;
     thread_local std::vector<float> around;
     rows.resize(neighbors_);

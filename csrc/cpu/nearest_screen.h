@@ -79,7 +79,8 @@ class NearestScreen {
         thread_local std::vector<uint32_t> masks;
         thread_local std::vector<RowTiles> tiles;
         if (static_cast<int64_t>(kept.size()) < 2 * chunk * lanes_) kept.resize(2 * chunk * lanes_);
-        if (static_cast<int64_t>(places.size()) < chunk) places.resize(chunk), masks.resize(chunk);
+        if (static_cast<int64_t>(places.size()) < chunk) places.resize(chunk);
+        if (static_cast<int64_t>(masks.size()) < chunk) masks.resize(chunk);
         least_ = kept.data();
         second_ = least_ + chunk * lanes_;
         const QuantizedGroup all = queries_.group(0);

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pyad_edge.heads.memory_bank import ALL_COUNT, MemoryBankHead
+from pyad_edge.heads.memory_bank import MemoryBankHead, native_arguments
 from pyad_edge.heads.witness_plan import witness_plan
 from pyad_edge.ops import MemoryBank
 from pyad_edge.ops._native import native
@@ -115,9 +115,9 @@ class Certifier:
             decider = native.Decider(native_head, self._certificate)
             self._deciders[id(native_head)] = decider  # keeps native_head alive
         bar = self._bar(limit if review is None else min(limit, review))
-        counts = ALL_COUNT if valid is None else valid
+        levels, counts = native_arguments(features, valid)
         status, searched, scored, value, _ = decider.decide(
-            features, rows, columns, counts, bar, score
+            levels, rows, columns, counts, bar, score
         )
         if status != native.HeadStatus.ok:
             self.head.score(features, valid=valid)  # finds the same and says where
@@ -175,4 +175,5 @@ def largest_within(limit: float, *, squared: bool) -> np.float32:
 
 
 def _float_of(bits: int) -> np.float32:
-    return np.float32(np.array([bits], np.uint32).view(np.float32)[0])
+    value: np.float32 = np.array([bits], np.uint32).view(np.float32)[0]
+    return value

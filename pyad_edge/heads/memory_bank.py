@@ -121,14 +121,7 @@ class MemoryBankHead:
             out = self.empty(N, h, w)
         elif out.rows.shape != (N, h, w) or out.image.shape != (N,):
             raise _unfitting(out, (N, h, w))
-        if valid is not None and valid.shape != (N, h, w):
-            raise ValueError(
-                f"[memory_bank] expected valid of shape {(N, h, w)}, got {valid.shape}."
-            )
-        levels = [
-            f if f.flags.c_contiguous and f.dtype == np.float32 else _float32(f) for f in features
-        ]
-        counts = ALL_COUNT if valid is None else valid
+        levels, counts = native_arguments(features, valid)
         status = head.score(
             levels, rows, columns, counts, out.image, out.patch, out.rows, out.distances
         )
@@ -194,8 +187,9 @@ class MemoryBankHead:
             )
             if plan.dim != self._rows.shape[1]:
                 return None
+            if not isinstance(self._bank, MemoryBank):
+                return None
             k = self.settings.neighbors if self.settings.scoring == "reweighted" else 0
-            assert isinstance(self._bank, MemoryBank)
             self._heads[channels] = native.MemoryBankHead(plan.handle, self._bank.handle, k)
         rows: list[Any] = []
         columns: list[Any] = []
@@ -208,6 +202,24 @@ class MemoryBankHead:
             self._maps.clear()
         self._maps[tuple(level.shape for level in features)] = prepared
         return prepared
+
+
+def native_arguments(features: Sequence[Array], valid: Valid | None) -> tuple[list[Array], Valid]:
+    """Features (N, C, h, w) and ``valid`` (N, h, w) as the native calls take them.
+
+    Raises:
+        TypeError: if a feature is not float32.
+        ValueError: if ``valid`` has another shape.
+    """
+    levels = [
+        f if f.flags.c_contiguous and f.dtype == np.float32 else _float32(f) for f in features
+    ]
+    if valid is None:
+        return levels, ALL_COUNT
+    N, _, h, w = features[0].shape
+    if valid.shape != (N, h, w):
+        raise ValueError(f"[memory_bank] expected valid of shape {(N, h, w)}, got {valid.shape}.")
+    return levels, np.ascontiguousarray(valid)
 
 
 def _float32(level: Array) -> Array:

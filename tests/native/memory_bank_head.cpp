@@ -222,6 +222,9 @@ PYAD_TEST(equation_7_at_its_ends) {
     CHECK_NEAR(pyad::reweighted_score(4.0f, same, 3), 2.0 * (1.0 - 1.0 / 3.0), 2e-7);
     const float far[2] = {1.0f, 1e12f};  // a plain exp would overflow
     CHECK_EQ(pyad::reweighted_score(1.0f, far, 2), 1.0f);
+    const float out_of_reach[3] = {4.0f, 5.0f, check::kInfinity};
+    CHECK_EQ(pyad::reweighted_score(4.0f, out_of_reach, 3), 2.0f);
+    CHECK_EQ(pyad::reweighted_score(4.0f, out_of_reach + 2, 1), 2.0f);
     const float zero[2] = {0.0f, 9.0f};
     CHECK_EQ(pyad::reweighted_score(0.0f, zero, 2), 0.0f);
     check::Random random(6);

@@ -143,6 +143,36 @@ def test_patches_that_do_not_count(scoring: Scoring) -> None:
         certifier.decide(features, limit=1e9, valid=np.zeros_like(valid))
 
 
+def test_a_row_that_is_out_of_float32s_reach_does_not_part_infer_and_decide() -> None:
+    rng = np.random.default_rng(11)
+    bank = rng.gamma(2.0, 1.0, (2, D)).astype(np.float32)
+    bank[1] *= np.float32(3e19)  # its squared distance to every patch overflows
+    head = make_head(bank)
+    features = make_features(rng)
+    full = head.score(features)
+    assert full.image[0] == full.patch.max() < 1e9  # the far neighbour takes no weight
+    assert_agrees(head, Certifier(head, make_positions(rng, 2), GRID), features)
+
+
+def test_arrays_come_as_for_the_full_search() -> None:
+    rng = np.random.default_rng(12)
+    head = make_head(rng.gamma(2.0, 1.0, (200, D)).astype(np.float32))
+    certifier = Certifier(head, make_positions(rng, 200), GRID)
+    features = make_features(rng)
+    valid = (rng.random((1, *GRID)) < 0.6).astype(np.uint8)
+    strided = [np.repeat(level, 2, axis=3)[..., ::2] for level in features]
+    apart = np.repeat(valid, 2, axis=2)[..., ::2]
+    score = head.score(features, valid=valid).image[0]
+    assert head.score(strided, valid=apart).image[0] == score
+    found = certifier.decide(strided, limit=1.0, valid=apart, score=True)
+    assert found == certifier.decide(features, limit=1.0, valid=valid, score=True)
+    assert found.score == score
+    with pytest.raises(ValueError, match="expected valid of shape"):
+        certifier.decide(features, limit=1.0, valid=valid[0])
+    with pytest.raises(TypeError, match="float32"):
+        certifier.decide([level.astype(np.float64) for level in features], limit=1.0)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_picture_that_is_not_finite_has_no_verdict(value: float) -> None:
     rng = np.random.default_rng(9)

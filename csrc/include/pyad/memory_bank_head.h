@@ -38,6 +38,7 @@ namespace pyad {
 
 // Eq. 7: squared distances of the picture's most distant patch to its nearest row, and to the k
 // neighbours of that row, ascending. In float64, with an exp of our own: the same on every machine.
+// A neighbour whose distance is infinite leaves the weight 1.
 float reweighted_score(float squared, const float* around, int64_t k);
 
 struct HeadScores {

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pyad_edge.engine_manifest import InputSpec, Manifest, Tiling
 from pyad_edge.pixel_formats import PIXEL_FORMATS
+from pyad_edge.tiling import cut_axis
 
 __all__ = [
     "MASK",
@@ -28,6 +29,7 @@ __all__ = [
 # Every open runs the golden frames: more or larger ones would only delay it.
 MAX_GOLDEN_FRAMES = 16
 MIN_GOLDEN_SIDE, MAX_GOLDEN_SIDE = 8, 1024
+MAX_GOLDEN_TILES = 1024  # of all of them
 
 MASK = "input/mask"
 MAX_SIDE = 16384
@@ -81,7 +83,7 @@ def check_golden(manifest: Manifest, sizes: Mapping[str, int]) -> str | None:
     tiling = manifest.input.tiling if manifest.input is not None else None
     if tiling is not None and (tiling.size[0] > H or tiling.size[1] > W):
         return f"its golden frames of {W} x {H} pixels are smaller than its tiles"
-    return None
+    return _check_golden_tiles(tiling, G, (H, W), manifest) if tiling is not None else None
 
 
 def patch_limits(manifest: Manifest) -> tuple[int, int]:
@@ -130,8 +132,26 @@ def window_fault(pixel_format: str, window: tuple[float, float] | None) -> str |
                 f"the window ({black:g}, {white:g}) is not whole numbers from 0 to {limit}, as "
                 f"{pixels.name} has"
             )
-    elif not math.isfinite(255.0 / (white - black)):
+    elif not (math.isfinite(white - black) and math.isfinite(255.0 / (white - black))):
         return f"the window ({black:g}, {white:g}) is too wide or too narrow for floats"
+    return None
+
+
+def _check_golden_tiles(
+    tiling: Tiling, frames: int, size: tuple[int, int], manifest: Manifest
+) -> str | None:
+    count = frames
+    for axis in (0, 1):
+        cut = cut_axis(
+            size[axis],
+            size=tiling.size[axis],
+            overlap=tiling.overlap[axis],
+            align=tiling.align[axis],
+            cells=manifest.network.grid[axis],
+        )
+        count *= len(cut.starts)
+    if count > MAX_GOLDEN_TILES:
+        return f"its golden frames are cut into {count:,} tiles, at most {MAX_GOLDEN_TILES:,} run"
     return None
 
 

@@ -28,6 +28,7 @@ __all__ = ["FrameFormat", "Picture", "levels", "plain_rgb"]
 Picture = NDArray[np.uint8]
 Frame = NDArray[Any]
 
+_BAND = 16384  # values of float64 that are scaled at once
 # OpenCV names a mosaic by the second row's second and third pixel, so its "BG" is PFNC's "RG".
 _DEMOSAIC = {
     "RGGB": cv2.COLOR_BayerBG2RGB,
@@ -142,10 +143,26 @@ def levels(values: Frame, window: tuple[float, float]) -> Picture:
     """
     if values.dtype == np.uint16:
         return _look_up(values, _table(int(window[0]), int(window[1])))
-    black, white = window
-    scaled = (values.astype(np.float64, order="C") - black) * (255.0 / (white - black)) + 0.5
-    np.clip(scaled, 0.0, 255.0, out=scaled)
-    return scaled.astype(np.uint8)  # towards zero: floor of what is not negative
+    return _scaled(values, *window)
+
+
+def _scaled(values: Frame, black: float, white: float) -> Picture:
+    """The levels of floats, in bands that stay in the processor's cache."""
+    found = np.empty(values.shape, np.uint8)
+    length = max(1, _BAND * len(values) // max(values.size, 1))
+    scratch = np.empty((min(length, len(values)), *values.shape[1:]))
+    factor = 255.0 / (white - black)
+    with np.errstate(over="ignore"):  # an infinite level is cut off like any other
+        for begin in range(0, len(values), length):
+            part = values[begin : begin + length]
+            band = scratch[: len(part)]
+            np.subtract(part, black, out=band, dtype=np.float64)
+            band *= factor
+            band += 0.5
+            np.clip(band, 0.0, 255.0, out=band)
+            # Towards zero: floor of what is not negative.
+            np.copyto(found[begin : begin + length], band, casting="unsafe")
+    return found
 
 
 @lru_cache(maxsize=8)

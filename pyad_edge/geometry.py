@@ -28,6 +28,7 @@ __all__ = ["FramePlan", "Geometry", "Tile"]
 
 Box = tuple[float, float, float, float]
 _SIZES_KEPT = 16
+MAX_TILES = 16384  # of a frame: minutes of work, so nobody means more
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +171,12 @@ class Geometry:
             )
             for axis in (0, 1)
         )
+        if (count := len(rows.starts) * len(columns.starts)) > MAX_TILES:
+            raise DataError(
+                f"[infer] a frame of {frame_size[1]} x {frame_size[0]} pixels is cut into {count:,} "
+                f"tiles, at most {MAX_TILES:,} are possible. Use a camera of fewer pixels, or an "
+                "engine with larger tiles or less overlap."
+            )
         tiles = []
         for top, (a, b), row in zip(rows.starts, rows.owned, rows.first, strict=True):
             for left, (c, d), column in zip(

@@ -140,7 +140,7 @@ def _format(
 
 
 def _known(name: str) -> PixelFormat:
-    if name not in PIXEL_FORMATS:
+    if not isinstance(name, str) or name not in PIXEL_FORMATS:
         raise SettingError(
             f"[Runtime] unknown pixel format {name!r}. Known are the unpacked ones by PFNC: "
             f"{', '.join(PIXEL_FORMATS)}."
@@ -156,7 +156,13 @@ def _reordered(engine: Engine, declared: PixelFormat, order: Order) -> str:
         )
     if declared.kind == order:
         return declared.name
-    return order.upper() + declared.name[3:]
+    name = order.upper() + declared.name[3:]
+    if name not in PIXEL_FORMATS:
+        raise SettingError(
+            f"[Runtime] {engine.path} takes {declared.name} frames, and there is no {name}. Turn "
+            "the channels with frame[..., ::-1] and leave color_order out."
+        )
+    return name
 
 
 def _policy(spec: InputSpec | None, asked: str | None) -> str:

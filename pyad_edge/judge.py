@@ -72,9 +72,10 @@ class Judge:
             mask=mask,
             map_threshold=limits.map_value,
             regions=regions,
+            # The centre of a patch that the frame's border cuts may lie beyond it.
             peak=(
-                min(int(box[0] + (column + 0.5) / w * box[2]), frame_size[1] - 1),
-                min(int(box[1] + (row + 0.5) / h * box[3]), frame_size[0] - 1),
+                max(0, min(int(box[0] + (column + 0.5) / w * box[2]), frame_size[1] - 1)),
+                max(0, min(int(box[1] + (row + 0.5) / h * box[3]), frame_size[0] - 1)),
             ),
             nearest=self._nearest(scores, n, row, column),
             map_box=box,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,17 +92,25 @@ def covered(
         box: (x, y, width, height) in its pixels that the grid's cells cover.
         grid: (h, w) cells.
     """
-    rows = _overlaps(box[1], box[3] / grid[0], grid[0], plane.shape[0])
-    columns = _overlaps(box[0], box[2] / grid[1], grid[1], plane.shape[1])
-    return np.asarray(rows @ plane.astype(np.float64) @ columns.T)
+    rows = _averages(plane, start=box[1], pitch=box[3] / grid[0], cells=grid[0])
+    cells = _averages(rows.T, start=box[0], pitch=box[2] / grid[1], cells=grid[1])
+    return np.ascontiguousarray(cells.T)
 
 
-def _overlaps(start: float, pitch: float, cells: int, pixels: int) -> NDArray[np.float64]:
-    """(cells, pixels): the share of each cell that lies in each pixel."""
-    first = (start + np.arange(cells) * pitch)[:, np.newaxis]
-    pixel = np.arange(pixels)[np.newaxis]
-    common = np.minimum(first + pitch, pixel + 1.0) - np.maximum(first, pixel)
-    return np.asarray(np.maximum(common, 0.0) / pitch)
+def _averages(
+    values: NDArray[Any], *, start: float, pitch: float, cells: int
+) -> NDArray[np.float64]:
+    """Averages over cells of the first axis, (cells, W) float64; beyond it everything is 0.
+
+    Between whole pixels the sum of all before is a straight line, so two of its values make a cell.
+    """
+    size = len(values)
+    edges = np.clip(start + np.arange(cells + 1) * pitch, 0, size)
+    whole = np.minimum(edges.astype(np.int64), size - 1)
+    steps = [values[a:b].sum(axis=0, dtype=np.float64) for a, b in pairwise(whole)]
+    before = np.cumsum([np.zeros(values.shape[1]), *steps], axis=0)
+    before += (edges - whole)[:, np.newaxis] * values[whole]
+    return np.asarray(np.diff(before, axis=0) / pitch)
 
 
 def patches_inside(

@@ -123,9 +123,11 @@ class Runtime:
         """Inspect one frame.
 
         Args:
-            frame: (H, W, 3) in the runtime's colour order (RGB unless told otherwise), or (H, W) or
-                (H, W, 1) mono, uint8, any strides, any size of at least 8 pixels; it is resized as
-                the training pictures were.
+            frame: what the engine declares, see ``info["input"]`` and docs/input.md: an array of
+                its pixel format (uint8, uint16 or float32), of a size that its size policy takes,
+                any strides. Where it declares nothing, (H, W, 3) uint8 in the runtime's colour
+                order (RGB unless told otherwise), or (H, W) or (H, W, 1) mono, sides of 8 to
+                16384 pixels; it is resized as the training pictures were.
 
         Raises:
             DataError: if the frame's type, shape or size cannot be inspected.
@@ -140,6 +142,8 @@ class Runtime:
 
     def infer_batch(self, frames: Sequence[Frame]) -> list[Result]:
         """Inspect several frames in one run of the network; see :meth:`infer`.
+
+        Where an engine declares its input, or a region of interest was given, one after the other.
 
         Timings are each frame's share of the batch. The results of a batch share one block of
         memory: keeping one keeps the maps of all.
@@ -172,7 +176,8 @@ class Runtime:
         if anomaly_map:
             scores = self._pipeline.score([frame], color_order=self._color_order)
             exact = float(scores.patches.image[0])
-            patches = scores.patches.patch[0].size
+            # Those that do not count (outside a region of interest, say) are -1.
+            patches = int(np.count_nonzero(scores.patches.patch[0] >= 0.0))
             return Decision(
                 verdict=Verdict.of(exact, upper, lower),
                 settled="search",

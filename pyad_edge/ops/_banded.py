@@ -58,19 +58,22 @@ def upsample_and_smooth(size: int, new_size: int, sigma: float, align_corners: b
     first, weights = _bilinear(size, new_size, align_corners)
     if sigma == 0.0:
         return _banded(size, first, weights)
-    dense = np.zeros((new_size, size))
-    np.put_along_axis(dense, first[:, None], weights[:, :1], axis=1)
-    if weights.shape[1] == 2:
-        dense[np.arange(new_size), np.minimum(first + 1, size - 1)] += weights[:, 1]
     radius = int(4.0 * sigma + 0.5)
     offsets = np.arange(-radius, radius + 1)
     gaussian = np.exp(-0.5 * (offsets / sigma) ** 2)
     gaussian /= gaussian.sum()
-    smooth = np.zeros_like(dense)
-    for offset, weight in zip(offsets, gaussian, strict=True):
-        mirrored = (np.arange(new_size) + offset) % (2 * new_size)
-        smooth += weight * dense[np.minimum(mirrored, 2 * new_size - 1 - mirrored)]
-    return _from_dense(smooth)
+    outputs = np.arange(new_size)
+    mirrored = (outputs + offsets[:, None]) % (2 * new_size)  # (offsets, outputs)
+    source = np.minimum(mirrored, 2 * new_size - 1 - mirrored)
+    # Only the band of the matrix is kept: whole, it would have 10^8 entries for a large picture.
+    begin = first[source].min(axis=0)
+    width = int((first[source].max(axis=0) - begin).max()) + 2
+    smooth = np.zeros((new_size, width))
+    for sampled, weight in zip(source, gaussian, strict=True):
+        place = first[sampled] - begin
+        smooth[outputs, place] += weight * weights[sampled, 0]
+        smooth[outputs, place + 1] += weight * weights[sampled, 1]  # 0 beyond the last input
+    return _banded(size, begin, smooth)
 
 
 def _bilinear(
@@ -83,17 +86,6 @@ def _bilinear(
     first = np.minimum(centres.astype(np.int64), size - 1)
     fraction = np.where(first == size - 1, 0.0, centres - first)
     return first, np.stack([1.0 - fraction, fraction], axis=1)
-
-
-def _from_dense(dense: Matrix) -> Any:
-    """The band of a matrix (outputs, inputs), from the first to the last non-zero of each row."""
-    used = dense != 0.0
-    first = used.argmax(axis=1)
-    last = dense.shape[1] - used[:, ::-1].argmax(axis=1)
-    inputs = first[:, None] + np.arange(int((last - first).max()))
-    weights = np.take_along_axis(dense, np.minimum(inputs, dense.shape[1] - 1), axis=1)
-    weights[inputs >= last[:, None]] = 0.0
-    return _banded(dense.shape[1], first, weights)
 
 
 def _banded(size: int, first: NDArray[np.int64], weights: Matrix) -> Any:

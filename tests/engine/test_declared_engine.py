@@ -114,7 +114,8 @@ def test_windows() -> None:
     refused(spec(window=(-1.0, 100.0)), "whole numbers")
     refused(plain(window=(0.0, 255.0)), "8 bits, so it takes no window", RGB)
     floats = without_mask(np.zeros((2, 32, 48), np.float32))
-    refused(plain(pixel_format="Mono32f", window=(0.0, 5e-324)), "too wide or too narrow", floats)
+    for window in ((0.0, 5e-324), (-1e308, 1e308)):
+        refused(plain(pixel_format="Mono32f", window=window), "too wide or too narrow", floats)
 
 
 def test_size_policies() -> None:
@@ -143,6 +144,14 @@ def test_tiles(
     size: tuple[int, int], overlap: tuple[int, int], align: tuple[int, int], reason: str
 ) -> None:
     refused(spec(tiling=Tiling(size=size, overlap=overlap, align=align)), reason)
+
+
+def test_golden_frames_that_would_take_hours() -> None:
+    grid = DRAFT.network.grid
+    tiling = Tiling(size=(32, 48), overlap=(32 - 32 // grid[0], 36), align=(32 // grid[0], 12))
+    frames = np.zeros((16, 1024, 48), FRAMES.dtype)
+    tensors = TENSORS | {"golden/frames": frames, "golden/scores": np.ones(16, np.float32)}
+    refused(spec(tiling=tiling), "tiles, at most 1,024 run", tensors)
 
 
 def test_tensors() -> None:

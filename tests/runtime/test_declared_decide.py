@@ -70,6 +70,7 @@ def test_only_patches_that_count_are_counted(runtime: Runtime) -> None:
     assert runtime.decide(frame).patches == counted
     whole = runtime.decide(frame, anomaly_map=True)
     assert whole.anomaly_map is not None
+    assert whole.patches == whole.patches_searched == counted
     assert whole.anomaly_map.tobytes() == runtime.infer(frame).anomaly_map.tobytes()
 
 

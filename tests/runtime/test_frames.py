@@ -133,6 +133,22 @@ def test_levels_of_all_integers_are_exact(window: tuple[int, int]) -> None:
     np.testing.assert_array_equal(found, np.clip(wanted, 0, 255).astype(np.uint8))
 
 
+@pytest.mark.parametrize("window", [(0.0, 1.0), (-3.5, 17.25), (0.0, 1e-300), (-1e30, 3e38)])
+@pytest.mark.parametrize("shape", [(5,), (3, 7), (300, 211), (300, 211, 3), (2, 40000)])
+def test_levels_of_floats_are_those_of_float64(
+    window: tuple[float, float], shape: tuple[int, ...]
+) -> None:
+    black, white = window
+    values = np.random.default_rng(1).uniform(-0.2, 1.2, shape) * min(white - black, 1e38)
+    values = (values + black).astype(np.float32)
+    values.flat[:3] = (-3e38, 3e38, black)
+    with np.errstate(over="ignore"):
+        scaled = (values.astype(np.float64) - black) * (255.0 / (white - black)) + 0.5
+    wanted = np.floor(np.clip(scaled, 0.0, 255.0)).astype(np.uint8)
+    np.testing.assert_array_equal(levels(values, window), wanted)
+    np.testing.assert_array_equal(levels(values[::-1], window), wanted[::-1])
+
+
 def test_a_window_is_not_the_pictures_own() -> None:
     form = FrameFormat("Mono12", (0.0, 4095.0))
     dark = np.full((8, 8), 100, np.uint16)

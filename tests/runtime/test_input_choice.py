@@ -87,6 +87,7 @@ def test_a_mosaic_may_begin_at_another_pixel(bayer: Path) -> None:
         ({"pixel_format": "Mono8"}, "scores of Mono8 frames would mean something else"),
         ({"pixel_format": "RGB12"}, "train an engine with --pixel-format RGB12"),
         ({"pixel_format": "BayerRG8"}, "fitted on RGB8 frames"),
+        ({"pixel_format": ["RGB8"]}, r"unknown pixel format \['RGB8'\]"),
         ({"pixel_format": "Mono12p"}, "unknown pixel format 'Mono12p'. Known are"),
         ({"pixel_format": "BGR8", "color_order": "bgr"}, "either color_order or pixel_format"),
         ({"size_policy": "letterbox"}, "fitted with the size policy 'resize'"),
@@ -120,6 +121,15 @@ def test_the_same_for_engines_that_declare_nothing(
 def test_mosaics_have_no_colour_order(bayer: Path) -> None:
     with pytest.raises(SettingError, match="BayerRG12 frames, which have no colour order"):
         Runtime(bayer, color_order="bgr")
+
+
+def test_an_order_that_has_no_format(tmp_path: Path) -> None:
+    frames = FrameSettings("RGB32f", window=(0.0, 1.0))
+    path = declared_engine(
+        tmp_path, frames, make=lambda seed: (texture(SIZE, seed) / 255.0).astype(np.float32)
+    )
+    with pytest.raises(SettingError, match="takes RGB32f frames, and there is no BGR32f"):
+        Runtime(path, color_order="bgr")
 
 
 def test_error_where_the_size_is_known(rgb: Path) -> None:

@@ -77,6 +77,26 @@ def test_a_defect_in_a_letterboxed_frame_is_where_it_is(letterboxed: Path) -> No
             assert region.y + region.height <= size[0]
 
 
+def test_a_peak_lies_in_the_frame_even_if_its_patch_reaches_out(tmp_path: Path) -> None:
+    path = declared_engine(
+        tmp_path,
+        FrameSettings(size_policy="letterbox"),
+        size=(111, 68),
+        resize=(48, 32),
+        coreset=0.5,
+    )
+    runtime, peaks = Runtime(path), []
+    for size in ((30, 200), (41, 97), (200, 43)):
+        for side in (slice(0, 6), slice(-6, None)):  # a defect on either border
+            frame = texture(size, 61)
+            frame[side, side] = (255, 0, 255)
+            peaks.append((size, runtime.infer(frame).peak))
+    for (H, W), (x, y) in peaks:
+        assert 0 <= x < W
+        assert 0 <= y < H
+    assert any(0 in peak for _, peak in peaks)  # one of the centres lay outside
+
+
 @pytest.mark.parametrize("size", [(8, 400), (400, 8), (97, 31), (64, 64)])
 def test_padding_never_counts_whatever_the_shape(letterboxed: Path, size: tuple[int, int]) -> None:
     runtime = Runtime(letterboxed)

@@ -140,6 +140,14 @@ def test_frames_smaller_than_a_tile_are_refused(engine: Path) -> None:
         Runtime(engine).infer(texture((191, 300), 1))
 
 
+def test_frames_of_endless_tiles_are_refused(tmp_path: Path) -> None:
+    frames = FrameSettings(size_policy="tile", tile=(64, 64), overlap=(48, 48))
+    runtime = Runtime(declared_engine(tmp_path, frames))
+    message = "a frame of 2112 x 2112 pixels is cut into 16,641 tiles, at most 16,384"
+    with pytest.raises(DataError, match=message):
+        runtime.infer(np.zeros((2112, 2112, 3), np.uint8))
+
+
 def test_a_batch_of_mixed_sizes_is_each_frame_alone(engine: Path) -> None:
     runtime = Runtime(engine)
     frames = [texture(size, n) for n, size in enumerate([(192, 192), (336, 432), (200, 300)])]

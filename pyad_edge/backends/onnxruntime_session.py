@@ -69,6 +69,7 @@ def open_session(
             f"[onnxruntime] cannot run the network because onnxruntime does not import ({error}). "
             "Install it with `pip install onnxruntime`."
         ) from error
+    ort.disable_telemetry_events()  # on Windows, or where the program had imported it before
     kind, index = split_device(device)
     provider, package = PROVIDERS[kind]
     if provider not in ort.get_available_providers():

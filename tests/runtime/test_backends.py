@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -360,3 +362,59 @@ def test_prepare_without_pictures(tiny: TinyEngine, tmp_path: Path) -> None:
     done = call("prepare", tiny.path, "--precision", "int8", "--calibrate", tmp_path)
     assert done.code == 3
     assert "no pictures to calibrate with" in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_backends_report_nothing_to_anybody(backend: str, tmp_path: Path) -> None:
+    pytest.importorskip(backend)
+    network = tmp_path / "network.onnx"
+    network.write_bytes(MODEL)
+    home = tmp_path / "home"
+    home.mkdir()
+    script = f"""
+import pathlib, sys, time
+def audit(event, arguments):
+    if event.startswith(("socket.", "urllib.", "http.")):
+        print(event, arguments)
+sys.addaudithook(audit)
+from pyad_edge.backends.registry import open_backend
+model = pathlib.Path({str(network)!r}).read_bytes()
+opened = open_backend({backend!r}, model, outputs=("layer2",), input_size=(48, 64))
+opened.session(1).run()
+print({backend!r} in sys.modules, "openvino_telemetry" in sys.modules)
+"""
+    quiet = ("ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "CI", "XDG_CACHE_HOME")
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={key: os.environ[key] for key in os.environ if key not in quiet} | {"HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("True False\n", "")
+    assert not list(home.iterdir())  # where both keep what they count
+
+
+@pytest.mark.parametrize(("backend", "precision"), [f for f in FORMS if f[1] != "int8"])
+def test_a_nan_passes_through_the_whole_network(backend: str, precision: str) -> None:
+    session = opened(backend, precision).session(1)
+    session.input[:] = noise(1, 3, *SIZE)
+    session.input[0, 0, 20, 20] = np.nan
+    session.run()
+    for found in session.outputs:
+        assert np.isnan(found).any()
+    session.input[:] = noise(1, 3, *SIZE)
+    session.run()
+    wanted = opened(backend, precision).run(session.input)
+    for found, clean in zip(session.outputs, wanted, strict=True):
+        np.testing.assert_array_equal(found, clean)  # nothing of it was left
+
+
+def test_what_lets_a_nan_through_changes_no_feature(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = noise(1, 3, *SIZE)
+    found = opened("openvino").run(batch)
+    monkeypatch.setattr(openvino_backend, "_let_nan_through", lambda loaded: None)
+    for a, b in zip(found, opened("openvino").run(batch), strict=True):
+        np.testing.assert_array_equal(a + np.float32(1.0), b + np.float32(1.0))
+        np.testing.assert_array_equal(a[b > 0], b[b > 0])
+        assert np.abs(a - b).max() < 1e-28

@@ -119,8 +119,9 @@ class Camera:
     def join(self, until: float) -> None:
         """Wait for the driver's threads, at most until then (``time.monotonic``)."""
         for session in (self._session, self._closing):
-            if session is not None and session.thread is not None:
-                session.thread.join(max(0.0, until - time.monotonic()))
+            thread = session.thread if session is not None else None
+            if thread not in (None, threading.current_thread()):
+                thread.join(max(0.0, until - time.monotonic()))
 
     def _connect(self, now: float) -> None:
         """Begin a connection in a thread of its own, unless that is hopeless."""

@@ -150,6 +150,7 @@ class Gate:
         blur = min(LARGEST_BLUR, sharp)
         self._blur = settings.blur_limit if settings.blur_limit is not None else blur
         self._previous: NDArray[Any] | None = None
+        self._sample: NDArray[Any] | None = None  # of the previous one
         self._repeats = 0
         self._rows = RowHistory()
 
@@ -220,7 +221,15 @@ class Gate:
         if not s.frozen:
             return None
         previous, self._previous = self._previous, image
-        if previous is None or not self._repeated(previous, image):
+        old, self._sample = self._sample, np.ascontiguousarray(sample_of(plane_of(image)))
+        repeated = (
+            previous is not None
+            and old is not None
+            and previous.shape == image.shape
+            and previous.dtype == image.dtype
+            and self._repeated(previous, image, old, self._sample)
+        )
+        if not repeated:
             self._repeats = 0
             return None
         self._repeats += 1
@@ -230,10 +239,13 @@ class Gate:
             FaultCode.FROZEN, f"the picture is the one before ({self._repeats} in a row)"
         )
 
-    def _repeated(self, previous: NDArray[Any], image: NDArray[Any]) -> bool:
-        if previous.shape != image.shape or previous.dtype != image.dtype:
-            return False
-        old, new = sample_of(plane_of(previous)), sample_of(plane_of(image))
+    def _repeated(
+        self,
+        previous: NDArray[Any],
+        image: NDArray[Any],
+        old: NDArray[Any],
+        new: NDArray[Any],
+    ) -> bool:
         floor = self._settings.frozen_floor
         if floor == 0.0:
             # The sample settles nearly every frame; only its equals are compared as a whole.

@@ -14,7 +14,8 @@ from pyad_edge.streaming.record import Fault, FaultCode
 
 __all__ = ["Intake", "Ticket"]
 
-_MERGE_AFTER = 1024  # waiting tickets of one camera; further overruns become one
+_MERGE_AFTER = 1024  # waiting tickets of one camera; from there on equal faults become one
+_MOST_WAITING = 4096  # and from there on all of them, as an overrun
 
 
 @dataclass(eq=False)
@@ -29,6 +30,7 @@ class Ticket:
         fault: known before the network; None: to be inspected.
         triggers: that it answers for.
         dropped: triggers that made way for it under ``live``.
+        waits: its source waits for room, so it is never dropped.
     """
 
     camera: str
@@ -41,6 +43,7 @@ class Ticket:
     fault: Fault | None = None
     triggers: int = 1
     dropped: int = 0
+    waits: bool = False
 
 
 @dataclass
@@ -97,9 +100,11 @@ class Intake:
             lane.triggers += ticket.triggers
             if self._live and not wait:
                 self._replace(lane, ticket)
-            elif ticket.image is not None and lane.images >= self._capacity:
-                ticket.image = None
-                if ticket.fault is None and self._overrun(lane, ticket):
+            elif not wait:
+                if ticket.image is not None and lane.images >= self._capacity:
+                    ticket.image = None
+                    ticket.fault = ticket.fault or self._overrun(ticket)
+                if self._merged(lane, ticket):
                     return True
             self._queue.append(ticket)
             lane.last = ticket
@@ -193,16 +198,21 @@ class Intake:
             lane.dropped += old.triggers
         self._queue = kept
 
-    def _overrun(self, lane: _Lane, ticket: Ticket) -> bool:
-        """Name the fault; True: the trigger was added to the ticket before."""
-        last = lane.last
-        merge = last is not None and last.fault is not None and last.fault.code is FaultCode.OVERRUN
-        if merge and last is not None and lane.waiting >= _MERGE_AFTER:
-            last.triggers += ticket.triggers
-            return True
-        ticket.fault = Fault(
+    def _overrun(self, ticket: Ticket) -> Fault:
+        return Fault(
             FaultCode.OVERRUN,
             f"[stream] {ticket.camera}: frame {ticket.frame_id} came while {self._capacity} frames "
             "waited. Inspect faster, trigger more slowly, or raise the setting 'queue'.",
         )
-        return False
+
+    def _merged(self, lane: _Lane, ticket: Ticket) -> bool:
+        """Add a trigger to the ticket before, where too many faults wait to be kept one by one."""
+        if lane.waiting < _MERGE_AFTER or ticket.fault is None or ticket.image is not None:
+            return False
+        if lane.waiting >= _MOST_WAITING:
+            ticket.fault = self._overrun(ticket)
+        last = lane.last
+        if last is None or last.fault is None or last.fault.code is not ticket.fault.code:
+            return False
+        last.triggers += ticket.triggers
+        return True

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -49,6 +52,7 @@ class Lane:
     def accept(self, grab: Grab) -> bool:
         """Take a frame in; False if the stream was closed."""
         now = time.monotonic()
+        grab = _plain(grab, now)
         with self._lock:
             self.last_frame_at = grab.timestamp
             return self._emit(self._sequencer.push(grab, now), now)
@@ -136,4 +140,29 @@ class Lane:
             image=grab.image if grab is not None else None,
             fault=fault,
             triggers=item.triggers,
+            waits=self.waits,
         )
+
+
+def _plain(grab: Grab, now: float) -> Grab:
+    """What a driver says about a frame, as plain numbers; no capture lies in the future."""
+    number, error = grab.frame_id, grab.error
+    if type(number) is not int and number is not None:
+        try:
+            number = operator.index(number)  # NumPy's integers wrap around in the arithmetic
+        except TypeError:
+            error = error or (
+                f"[stream] expected an integer as frame id, got {number!r}. Give the device's own "
+                "counter, or None."
+            )
+            number = None
+    monotonic = float(grab.monotonic)
+    if not -math.inf < monotonic <= now:
+        monotonic = now
+    timestamp = float(grab.timestamp)
+    if not math.isfinite(timestamp):
+        timestamp = time.time()
+    was = (grab.frame_id, grab.error, grab.monotonic, grab.timestamp)
+    if type(number) is type(grab.frame_id) and (number, error, monotonic, timestamp) == was:
+        return grab
+    return replace(grab, frame_id=number, error=error, monotonic=monotonic, timestamp=timestamp)

@@ -19,6 +19,7 @@ _SAMPLES = 64  # rows and columns of the grid that brightness is measured on
 _COLUMNS = 80  # that the seam is looked for in
 _REACH = 3  # rows above and below that a seam is compared with
 _STRIPS = 4
+_STRUCTURE = 4.0  # variance of grey levels; less is no picture of anything
 _ROWS = 64  # that are compared with the rows of earlier frames
 
 
@@ -50,9 +51,9 @@ def seam_ratio(plane: Plane, *, full_scale: float) -> float:
     if H < 16:
         return 0.0
     step = max(1, W // _COLUMNS)
-    columns = plane[:, step // 2 :: step]
-    wide: Plane = columns.astype(np.int16 if plane.dtype == np.uint8 else np.float32)
-    d = np.abs(np.diff(wide, axis=0)).mean(axis=1, dtype=np.float32)
+    columns = _for_opencv(plane[:, step // 2 :: step])
+    steps = cv2.absdiff(columns[1:], columns[:-1])
+    d = cv2.reduce(steps, 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F)[:, 0]
     padded = np.pad(d, _REACH, mode="reflect")
     around = np.zeros_like(d)
     for shift in range(2 * _REACH + 1):
@@ -70,10 +71,14 @@ def sharpness(plane: Plane, *, full_scale: float) -> float:
     Args:
         plane: (H, W).
         full_scale: largest value of the pixels.
+
+    Returns:
+        Infinity where the strips hold no structure, sharp or not (less than two of 255 levels in
+        every strip, as of a background that is saturated, or drawn): that cannot be judged.
     """
     H = plane.shape[0]
     rows = max(min(H // 32, 32), min(8, H))
-    fine = coarse = 0.0
+    fine = coarse = most = 0.0
     for n in range(_STRIPS):
         top = (H - rows) * (2 * n + 1) // (2 * _STRIPS)
         strip = np.ascontiguousarray(plane[top : top + rows])
@@ -81,7 +86,10 @@ def sharpness(plane: Plane, *, full_scale: float) -> float:
             strip = (strip * (255.0 / full_scale)).astype(np.float32)
         depth = cv2.CV_16S if strip.dtype == np.uint8 else cv2.CV_32F
         fine += float(cv2.meanStdDev(cv2.Laplacian(strip, depth))[1][0, 0]) ** 2
-        coarse += float(cv2.meanStdDev(strip)[1][0, 0]) ** 2
+        variance = float(cv2.meanStdDev(strip)[1][0, 0]) ** 2
+        coarse, most = coarse + variance, max(most, variance)
+    if most < _STRUCTURE:
+        return float("inf")
     return fine / (coarse + 4.0 * _STRIPS)
 
 
@@ -93,8 +101,16 @@ def busy_rows(plane: Plane) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     Returns:
         (R,) float32 and (R,) bool.
     """
-    rows = plane[:: max(1, plane.shape[0] // _ROWS)].astype(np.float32)
-    return rows @ _weights(rows.shape[1]), np.ptp(rows, axis=1) > 0
+    H, W = plane.shape
+    rows = _for_opencv(plane[:: max(1, H // _ROWS), :: 1 if W < 320 else 2])
+    busy = (rows != rows[:, :1]).any(axis=1)
+    return rows.astype(np.float32) @ _weights(rows.shape[1]), busy
+
+
+def _for_opencv(plane: Plane) -> Plane:
+    """Contiguous, of a type that OpenCV computes with."""
+    known = plane.dtype in (np.uint8, np.uint16, np.float32)
+    return np.ascontiguousarray(plane, dtype=None if known else np.float32)
 
 
 class RowHistory:

@@ -36,7 +36,8 @@ class Outbox:
 
     Args:
         capacity: finished tickets that may wait.
-        live: a full box drops its oldest and counts it; otherwise ``put`` waits.
+        live: a full box drops the oldest of a camera, if something newer of that camera is there to
+            report it; frames of files and all under ``inspect`` make ``put`` wait instead.
     """
 
     def __init__(self, *, capacity: int, live: bool) -> None:
@@ -54,12 +55,10 @@ class Outbox:
         """Add one; False if the stream was closed."""
         with self._changed:
             while len(self._queue) >= self._capacity and not self._closed:
-                if self._live:
-                    old = self._queue.popleft().ticket
-                    self._carry[old.camera] += old.triggers + old.dropped
-                    self._dropped[old.camera] += old.triggers
-                else:
+                if not self._live or finished.ticket.waits:
                     self._changed.wait()
+                elif not self._drop(finished.ticket.camera):
+                    break  # one of each camera at most: the box is smaller than their number
             if self._closed:
                 return False
             self._queue.append(finished)
@@ -97,6 +96,18 @@ class Outbox:
             self._closed = True
             self._queue.clear()
             self._changed.notify_all()
+
+    def _drop(self, newest: str) -> bool:
+        """Drop the oldest whose camera has a newer one to report it; False: there is none."""
+        cameras = Counter(finished.ticket.camera for finished in self._queue)
+        for n, finished in enumerate(self._queue):
+            old = finished.ticket
+            if not old.waits and (old.camera == newest or cameras[old.camera] > 1):
+                del self._queue[n]
+                self._carry[old.camera] += old.triggers + old.dropped
+                self._dropped[old.camera] += old.triggers
+                return True
+        return False
 
     def dropped(self, camera: str) -> int:
         """Triggers of this camera that were dropped here."""

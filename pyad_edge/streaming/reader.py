@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from pyad_edge.streaming.record import Fault, FaultCode
 
 __all__ = ["Reader"]
 
+_log = logging.getLogger("pyad_edge.streaming")
 _FAILURES = 10  # exceptions of an iterable in a row, after which it is given up
 
 
@@ -24,7 +27,8 @@ class Reader:
 
     Args:
         lane: where frames go.
-        items: read once. An array is copied, since its owner may write into it again.
+        items: read once.
+        copy: whether arrays are copied, since their owner may write into them again.
         close: releases the file.
         changed: hears of every change of state.
     """
@@ -34,6 +38,7 @@ class Reader:
         lane: Lane,
         items: Iterable[Any],
         *,
+        copy: bool,
         close: Callable[[], object],
         changed: Callable[[StateChange], None],
     ) -> None:
@@ -43,26 +48,33 @@ class Reader:
         self.reconnects = 0
         self.abandoned = 0
         self._items = items
+        self._copy = copy
         self._close = close
+        self._lock = threading.Lock()  # of the thread's start
         self._changed = changed
         self._stopped = False
         self._thread: threading.Thread | None = None
 
     def poll(self, now: float) -> None:
         """Start at the first call; see ``Camera.poll``."""
-        if self._thread is None and not self._stopped:
-            name = f"pyad-{self.lane.camera}"
-            self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._thread is None and not self._stopped:
+                name = f"pyad-{self.lane.camera}"
+                self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+                self._thread.start()
         self.lane.tick()
 
     def stop(self) -> None:
         """Take no more frames; the thread ends when the iterable lets it."""
-        self._stopped = True
+        with self._lock:
+            stopped, self._stopped = self._stopped, True
+            if self._thread is None and not stopped:  # it would have closed the file
+                self._tell(State.ENDED, None)
+                self._release()
 
     def join(self, until: float) -> None:
         """Wait for the thread, at most until then (``time.monotonic``)."""
-        if self._thread is not None:
+        if self._thread not in (None, threading.current_thread()):
             self._thread.join(max(0.0, until - time.monotonic()))
 
     def _run(self) -> None:
@@ -75,7 +87,13 @@ class Reader:
         finally:
             self._tell(State.ENDED if lost is None else State.LOST, lost)
             self.lane.end()
+            self._release()
+
+    def _release(self) -> None:
+        try:
             self._close()
+        except Exception as error:
+            _log.warning("%s: closing failed: %r", self.lane.camera, error)
 
     def _read(self) -> str | None:
         """Read to the end; the reason if it was given up before."""
@@ -99,7 +117,7 @@ class Reader:
                 continue
             failures = 0
             self._tell(State.STREAMING, None)
-            if not self.lane.accept(_grab(item)):
+            if not self.lane.accept(_grab(item, copy=self._copy)):
                 return None
         return None
 
@@ -109,15 +127,16 @@ class Reader:
             self._changed(StateChange(self.lane.camera, state, previous, time.time(), reason))
 
 
-def _grab(item: Any) -> Grab:
-    if isinstance(item, Grab):
-        return item
+def _grab(item: Any, *, copy: bool) -> Grab:
     if isinstance(item, Frame):
-        return Grab(
+        item = Grab(
             item.image, item.frame_id, item.timestamp, item.monotonic, item.error, item.name
         )
+    if isinstance(item, Grab):
+        image = item.image
+        return replace(item, image=image.copy()) if copy and isinstance(image, np.ndarray) else item
     if isinstance(item, np.ndarray):
-        return Grab(item.copy())
+        return Grab(item.copy() if copy else item)
     if hasattr(item, "__cuda_array_interface__") or hasattr(item, "__dlpack_device__"):
         return Grab(item)  # on a device; the runtime knows what to do
     return Grab(

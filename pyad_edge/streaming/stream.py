@@ -381,5 +381,6 @@ def _feeder(
     waits = opened.kind == "file" or (opened.kind == "iterable" and not live)
     lane = Lane(name, intake, settings, gate=gate, waits=waits)
     if opened.make is None:
-        return Reader(lane, opened.items, close=opened.close, changed=teller)
+        copy = opened.kind == "iterable"  # files give arrays of their own
+        return Reader(lane, opened.items, copy=copy, close=opened.close, changed=teller)
     return Camera(lane, opened.make, settings, changed=teller, random_source=random.Random())

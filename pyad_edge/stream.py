@@ -14,12 +14,12 @@ from types import TracebackType
 from typing import Any, Literal
 
 import cv2
-import numpy as np
 import numpy.typing as npt
 
 from pyad_edge.errors import DataError
 from pyad_edge.frame_files import read_frame
 from pyad_edge.images import IMAGE_SUFFIXES, list_images
+from pyad_edge.streaming.decoded import as_declared
 from pyad_edge.streaming.frames import Frame
 
 __all__ = ["Frame", "Source", "open_source"]
@@ -88,7 +88,7 @@ def open_source(spec: str | Path, *, pixel_format: str | None = None) -> Source:
         spec: A folder (its pictures in sorted order), one picture, a video file, or a camera
             as "camera:0" or "0". For a folder that is itself called "0" write "./0".
         pixel_format: that pictures are read in, by its PFNC name; None: 8-bit RGB. Videos and
-            cameras give BGR where it is "BGR8", else RGB.
+            cameras are converted to it where it holds the same information.
 
     Returns:
         A source that yields ``Frame``; an unreadable picture or lost frame is a ``Frame`` with
@@ -98,11 +98,11 @@ def open_source(spec: str | Path, *, pixel_format: str | None = None) -> Source:
         DataError: Nothing is there, a folder without pictures, a video or camera that cannot be
             opened. While iterating: a camera that failed 10 times in a row.
     """
-    text, bgr = str(spec), pixel_format == "BGR8"
+    text = str(spec)
     camera = text.removeprefix("camera:")
     # A Path is never a camera: open_source(Path("0")) means the folder.
     if isinstance(spec, str) and camera.isascii() and camera.isdigit():
-        return _open_camera(int(camera), bgr)
+        return _open_camera(int(camera), pixel_format)
     path = Path(spec)
     if path.is_dir():
         return _open_folder(path, pixel_format)
@@ -113,7 +113,7 @@ def open_source(spec: str | Path, *, pixel_format: str | None = None) -> Source:
         )
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return Source("image", _read_files([path], pixel_format), length=1)
-    return _open_video(path, bgr)
+    return _open_video(path, pixel_format)
 
 
 def _open_folder(folder: Path, pixel_format: str | None) -> Source:
@@ -134,7 +134,7 @@ def _read_files(paths: list[Path], pixel_format: str | None) -> Iterator[Frame]:
             yield Frame(index, str(path), None, error=str(error))
 
 
-def _open_video(path: Path, bgr: bool) -> Source:
+def _open_video(path: Path, pixel_format: str | None) -> Source:
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
         capture.release()
@@ -144,19 +144,19 @@ def _open_video(path: Path, bgr: bool) -> Source:
         )
     announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     length = announced if announced > 0 else None
-    frames = _read_video(capture, str(path), length, bgr)
+    frames = _read_video(capture, str(path), length, pixel_format)
     return Source("video", frames, length=length, release=capture.release)
 
 
 def _read_video(
-    capture: cv2.VideoCapture, name: str, announced: int | None, bgr: bool
+    capture: cv2.VideoCapture, name: str, announced: int | None, pixel_format: str | None
 ) -> Iterator[Frame]:
     index = 0
     while True:
         ok, decoded = capture.read()
         if not ok:
             break
-        yield _convert(index, f"{name}#{index}", decoded, bgr)
+        yield _convert(index, f"{name}#{index}", decoded, pixel_format)
         index += 1
     # read() says "no" alike at the end and at a damaged place; only the container's frame count
     # tells them apart. Some containers estimate it from the duration, hence the tolerance.
@@ -171,7 +171,7 @@ def _read_video(
         )
 
 
-def _open_camera(number: int, bgr: bool) -> Source:
+def _open_camera(number: int, pixel_format: str | None) -> Source:
     capture = cv2.VideoCapture(number)
     if not capture.isOpened():
         capture.release()
@@ -180,18 +180,20 @@ def _open_camera(number: int, bgr: bool) -> Source:
             "program using it), and may this user read it? On Linux look for "
             f"/dev/video{number}."
         )
-    frames = _read_camera(capture, number, bgr)
+    frames = _read_camera(capture, number, pixel_format)
     return Source("camera", frames, length=None, release=capture.release)
 
 
-def _read_camera(capture: cv2.VideoCapture, number: int, bgr: bool) -> Iterator[Frame]:
+def _read_camera(
+    capture: cv2.VideoCapture, number: int, pixel_format: str | None
+) -> Iterator[Frame]:
     index, faults = 0, 0
     while True:
         name = f"camera:{number}#{index}"
         ok, decoded = capture.read()
         if ok:
             faults = 0
-            yield _convert(index, name, decoded, bgr)
+            yield _convert(index, name, decoded, pixel_format)
         else:
             faults += 1
             error = f"[open_source] camera {number} delivered no frame ({faults} in a row)."
@@ -205,16 +207,8 @@ def _read_camera(capture: cv2.VideoCapture, number: int, bgr: bool) -> Iterator[
         index += 1
 
 
-def _convert(index: int, name: str, decoded: npt.NDArray[Any], bgr: bool) -> Frame:
-    """Make OpenCV's BGR or mono picture RGB, or leave it BGR; the rest is a fault, not a guess."""
-    if decoded.dtype == np.uint8 and decoded.ndim == 3 and decoded.shape[2] == 3:
-        image = decoded if bgr else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
-    elif decoded.dtype == np.uint8 and decoded.ndim in (2, 3) and decoded[0, 0].size == 1:
-        image = cv2.cvtColor(decoded, cv2.COLOR_GRAY2RGB)
-    else:
-        error = (
-            f"[open_source] expected 8-bit BGR or mono frames, got {decoded.shape} of dtype "
-            f"{decoded.dtype}. Set the camera to an 8-bit format."
-        )
-        return Frame(index, name, None, error=error)
-    return Frame(index, name, np.ascontiguousarray(image, dtype=np.uint8))
+def _convert(index: int, name: str, decoded: npt.NDArray[Any], pixel_format: str | None) -> Frame:
+    """The picture as the engine declares it, or a fault: never a guess."""
+    image, why = as_declared(decoded, pixel_format)
+    error = f"[open_source] {name}: {why}" if image is None else None
+    return Frame(index, name, image, error=error)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import Literal
 
 import cv2
-import numpy as np
 
 from pyad_edge.errors import DataError
+from pyad_edge.streaming.decoded import as_declared
 from pyad_edge.streaming.frames import Counter, Grab
 from pyad_edge.streaming.settings import StreamSettings
 
@@ -26,7 +26,7 @@ class OpenCvDevice:
     Args:
         address: number or URL.
         settings: of the stream.
-        color_order: of the frames to hand over.
+        pixel_format: of the frames to hand over, by its PFNC name; None: RGB8.
     """
 
     counter: Counter = "none"
@@ -36,11 +36,11 @@ class OpenCvDevice:
         address: int | str,
         settings: StreamSettings,
         *,
-        color_order: Literal["rgb", "bgr"] = "rgb",
+        pixel_format: str | None = None,
     ) -> None:
         self._address = address
         self._settings = settings
-        self._color_order = color_order
+        self._pixel_format = pixel_format
         self._capture: cv2.VideoCapture | None = None
 
     def open(self) -> None:
@@ -81,16 +81,8 @@ class OpenCvDevice:
             ok, decoded = self._capture.retrieve()
         if not ok:
             raise DataError(f"[stream] {self._label} gave no frame. Check its cable and network.")
-        image, error = decoded, None
-        if decoded.dtype == np.uint8 and decoded.ndim == 3 and decoded.shape[2] == 3:
-            if self._color_order == "rgb":
-                image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
-        elif decoded.dtype != np.uint8 or decoded.ndim not in (2, 3):
-            image = None
-            error = (
-                f"[stream] expected 8-bit BGR or mono frames of {self._label}, got "
-                f"{decoded.shape} of dtype {decoded.dtype}. Set the camera to an 8-bit format."
-            )
+        image, why = as_declared(decoded, self._pixel_format)
+        error = f"[stream] {self._label}: {why}" if image is None else None
         return Grab(image, timestamp=timestamp, monotonic=monotonic, error=error)
 
     def close(self) -> None:
@@ -102,4 +94,9 @@ class OpenCvDevice:
     @property
     def _label(self) -> str:
         address = self._address
-        return f"camera {address}" if isinstance(address, int) else str(address)
+        return f"camera {address}" if isinstance(address, int) else without_password(address)
+
+
+def without_password(url: str) -> str:
+    """The address for people and records."""
+    return re.sub(r"(?<=://)[^/@]*@", "", url)

@@ -65,16 +65,19 @@ def open_spec(spec: object, settings: StreamSettings, *, pixel_format: str | Non
         DataError: a file or folder that cannot be opened.
         SettingError: what is no source at all.
     """
-    order: Literal["rgb", "bgr"] = "bgr" if pixel_format == "BGR8" else "rgb"
     if isinstance(spec, str):
         address = spec.removeprefix("camera:")
         if address.isascii() and address.isdigit():
             number = int(address)
-            return Opened("webcam", lambda: OpenCvDevice(number, settings, color_order=order))
+            return Opened(
+                "webcam", lambda: OpenCvDevice(number, settings, pixel_format=pixel_format)
+            )
         if spec.startswith("genicam:"):
             return Opened("device", genicam_factory(spec.removeprefix("genicam:")))
         if "://" in spec:
-            return Opened("network", lambda: OpenCvDevice(spec, settings, color_order=order))
+            return Opened(
+                "network", lambda: OpenCvDevice(spec, settings, pixel_format=pixel_format)
+            )
     if isinstance(spec, (str, Path)):
         # Late: pyad_edge.stream takes Frame from this package.
         from pyad_edge.stream import open_source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 
 from pyad_edge.errors import BackendError, DataError, SettingError
 from pyad_edge.streaming import StreamSettings, opencv
+from pyad_edge.streaming.decoded import as_declared
 from pyad_edge.streaming.genicam import GenicamDevice, genicam_factory
 from pyad_edge.streaming.opencv import OpenCvDevice
 
@@ -56,12 +58,12 @@ def fake(monkeypatch: pytest.MonkeyPatch, *script: Any) -> FakeCapture:
     return capture
 
 
-@pytest.mark.parametrize(("order", "expected"), [("rgb", (3, 2, 1)), ("bgr", (1, 2, 3))])
+@pytest.mark.parametrize(("order", "expected"), [(None, (3, 2, 1)), ("BGR8", (1, 2, 3))])
 def test_webcams_give_the_order_that_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, order: Any, expected: tuple[int, ...]
 ) -> None:
     capture = fake(monkeypatch, BGR, BGR[..., 0], BGR.astype(np.uint16), None)
-    device = OpenCvDevice(0, SETTINGS, color_order=order)
+    device = OpenCvDevice(0, SETTINGS, pixel_format=order)
     device.open()
     colour, mono, deep = (device.read(0.1) for _ in range(3))
     assert colour is not None
@@ -70,7 +72,7 @@ def test_webcams_give_the_order_that_is_asked_for(
     assert colour.frame_id is None
     assert mono is not None
     assert mono.image is not None
-    assert mono.image.shape == (4, 6)
+    assert np.array_equal(mono.image, BGR[..., [0, 0, 0]])
     assert deep is not None
     assert "uint16" in str(deep.error)
     with pytest.raises(DataError, match="gave no frame"):
@@ -78,6 +80,58 @@ def test_webcams_give_the_order_that_is_asked_for(
     device.close()
     device.close()
     assert capture.released == 1
+
+
+GREY = np.repeat(np.arange(24, dtype=np.uint8).reshape(4, 6, 1), 3, axis=2)
+
+
+@pytest.mark.parametrize("decoded", [GREY, GREY[..., 0], GREY[..., :1]])
+@pytest.mark.parametrize(
+    ("wanted", "shape"),
+    [
+        (None, (4, 6, 3)), ("RGB8", (4, 6, 3)), ("BGR8", (4, 6, 3)), ("Mono8", (4, 6)),
+        ("RGBa8", (4, 6, 4)), ("BGRa8", (4, 6, 4)),
+    ],
+)  # fmt: skip
+def test_grey_pictures_become_what_the_engine_declares(
+    decoded: Any, wanted: str | None, shape: tuple[int, ...]
+) -> None:
+    image, why = as_declared(decoded, wanted)
+    assert why == ""
+    assert image is not None
+    assert image.shape == shape
+    grey = image if image.ndim == 2 else image[..., 0]
+    assert np.array_equal(grey, GREY[..., 0])
+
+
+def test_colours_keep_their_order_and_become_opaque() -> None:
+    wanted = {"RGB8": (3, 2, 1), "BGR8": (1, 2, 3), "RGBa8": (3, 2, 1, 255)}
+    for name, pixel in {**wanted, "BGRa8": (1, 2, 3, 255)}.items():
+        image, _ = as_declared(BGR, name)
+        assert image is not None
+        assert tuple(image[0, 0]) == pixel
+
+
+def test_what_was_not_the_same_picture_is_refused() -> None:
+    coloured = np.full((4, 6, 3), (0, 0, 200), np.uint8)
+    refused = [
+        (coloured, "Mono8", "a coloured picture"),
+        (GREY, "Mono12", "converted by their driver"),
+        (GREY, "BayerRG8", "converted by their driver"),
+        (GREY.astype(np.uint16), None, "uint16"),
+        (GREY[..., :2], None, r"\(4, 6, 2\)"),
+    ]
+    for decoded, wanted, reason in refused:
+        image, why = as_declared(decoded, wanted)
+        assert image is None
+        assert re.search(reason, why)
+
+
+def test_passwords_of_an_address_stay_out_of_records() -> None:
+    device = OpenCvDevice("rtsp://user:secret@127.0.0.1:9/none", SETTINGS)
+    with pytest.raises(DataError, match=r"rtsp://127\.0\.0\.1:9/none cannot") as caught:
+        device.open()
+    assert "secret" not in str(caught.value)
 
 
 def test_network_streams_get_time_limits(monkeypatch: pytest.MonkeyPatch) -> None:

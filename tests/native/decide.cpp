@@ -197,6 +197,34 @@ PYAD_TEST(several_threads_decide_with_one_decider) {
     }
 }
 
+PYAD_TEST(the_number_of_threads_may_change_while_others_score_and_decide) {
+    check::Random random(28);
+    const check::Rows rows = check::rows_of(check::Kind::normal, 200, 32, random);
+    const pyad::MemoryBank bank(rows.data(), rows.n, rows.D);
+    const Case of(check::rows_of(check::Kind::normal, kPatches, 32, random), rows);
+    const pyad::MemoryBankHead head(of.plan, bank, 3);
+    const pyad::Certificate certificate(bank, plan_of(rows.n, 3));
+    const pyad::Decider decider(head, certificate);
+    const check::Threads limit(2);
+    const float expected = decider.decide(of.features(), nullptr, 30.0f, true).score;
+    std::vector<std::thread> threads;
+    for (int caller = 0; caller < 4; ++caller)
+        threads.emplace_back([&, caller] {
+            std::vector<float> image(1), patch(kPatches), distances(kPatches);
+            std::vector<int64_t> nearest(kPatches);
+            const pyad::HeadScores out{image.data(), patch.data(), nearest.data(),
+                                       distances.data()};
+            for (int i = 0; i < 8; ++i) {
+                pyad::set_num_threads(1 + (i + caller) % 3);
+                const auto found = decider.decide(of.features(), nullptr, 30.0f, true);
+                CHECK_SAME_BITS(&found.score, &expected, 1);
+                CHECK(head.score(of.features(), 1, nullptr, out) == pyad::HeadStatus::ok);
+                CHECK_SAME_BITS(image.data(), &expected, 1);
+            }
+        });
+    for (std::thread& thread : threads) thread.join();
+}
+
 PYAD_TEST(plans_that_do_not_fit_are_refused) {
     check::Random random(27);
     const check::Rows rows = check::rows_of(check::Kind::normal, 70, 8, random);

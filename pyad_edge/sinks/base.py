@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from pyad_edge.streaming import Inspection
 
-__all__ = ["Record", "RecordSink", "Sink"]
+__all__ = ["Record", "RecordSink", "Sink", "json_line"]
 
 Record = dict[str, Any]
 
@@ -38,3 +40,27 @@ class RecordSink(Sink, Protocol):
     def write_records(self, records: Sequence[Record]) -> None:
         """Deliver records, in order, at least once."""
         ...
+
+
+def json_line(record: Record) -> bytes:
+    """A record as one JSON object in UTF-8, without a line break, that every reader takes.
+
+    Numbers that are not finite become null, and bytes of file names that are no text the escapes
+    that Python reads back (``\\udc80`` to ``\\udcff``).
+
+    Raises:
+        TypeError: if something in it is no plain data.
+    """
+    try:
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyad_edge.sinks.base import Record
+from pyad_edge.sinks.base import Record, json_line
 from pyad_edge.sinks.files import LineFile
 from pyad_edge.streaming import Inspection
 
@@ -35,8 +34,7 @@ class JsonLinesSink:
 
     def write_records(self, records: Sequence[Record]) -> None:
         """Append one line each, all of them or none."""
-        text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-        self._file.append(text.encode())
+        self._file.append(b"".join(json_line(record) + b"\n" for record in records))
 
     def close(self) -> None:
         """Sync the file to the disk and close it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import ssl
 import time
@@ -12,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pyad_edge.errors import BackendError, SettingError
-from pyad_edge.sinks.base import Record
+from pyad_edge.sinks.base import Record, json_line
 from pyad_edge.streaming import Inspection
 
 __all__ = ["MqttSink"]
@@ -78,7 +77,7 @@ class MqttSink:
         sent = []
         for record in records:
             topic = self._topic.replace("{camera}", _level(str(record.get("camera", "camera"))))
-            payload = json.dumps(record, ensure_ascii=False).encode()
+            payload = json_line(record)
             sent.append(self._client.publish(topic, payload, qos=_QOS))
         for message in sent:
             if message.rc == 0:

@@ -17,6 +17,8 @@ __all__ = ["Outbox", "OutboxStatus"]
 
 _BATCH = 64  # records of one call of a sink
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 30.0  # seconds between attempts of a sink that fails
+_HOPELESS = (TypeError, ValueError, LookupError, AttributeError)  # of a record, not of the sink
+_MOST_ATTEMPTS = 3  # with such a record
 _SPILL_PAUSE = 1.0  # seconds before a disk that refused is tried again
 
 
@@ -34,7 +36,9 @@ class OutboxStatus:
         spilled: of all, those that waited on disk in between.
         dropped: lost, because memory and disk were at their bounds.
         failed: attempts that raised; records are tried again.
-        skipped: inspections given up after one failed attempt (sinks that take pictures).
+        skipped: inspections given up: after one failed attempt by sinks that take pictures; a
+            record that the sink cannot write at all (it raises TypeError, ValueError ... for it
+            alone, three times), so that those behind it are not held up.
         waiting: in memory now.
         on_disk: on disk now.
         error: the last failure, as a sentence.
@@ -148,15 +152,19 @@ class Outbox:
             counts.waiting, counts.on_disk = self._queue.size(), self._stored
         return counts
 
+    def finish(self) -> None:
+        """Take no more, deliver what waits; returns at once. Before closing several outboxes."""
+        with self._lock:
+            self._queue.closing = True
+            self._for_sink.notify()
+
     def close(self, *, timeout: float = 5.0) -> OutboxStatus:
         """Deliver what waits, as far as that works within ``timeout`` seconds, and stop.
 
         What is left then goes to the disk, or is counted as dropped where there is none.
         """
         end = time.monotonic() + timeout
-        with self._lock:
-            self._queue.closing = True
-            self._for_sink.notify()
+        self.finish()
         self._threads[0].join(max(0.0, end - time.monotonic()))
         with self._lock:
             self._queue.stopped = True
@@ -174,8 +182,8 @@ class Outbox:
 
     def _deliver(self) -> None:
         """The sink's thread."""
-        pause = _FIRST_PAUSE
-        while (batch := self._next_batch()) is not None:
+        pause, limit, attempts = _FIRST_PAUSE, _BATCH, 0
+        while (batch := self._next_batch(limit)) is not None:
             from_disk, items = batch
             try:
                 if isinstance(self._sink, RecordSink):
@@ -184,19 +192,28 @@ class Outbox:
                     self._sink.write(items[0])
             except Exception as error:  # a sink may raise anything; inspection goes on
                 self._note_failure(error)
+                if self._records and isinstance(error, _HOPELESS):
+                    if len(items) > 1:  # find the one at fault
+                        limit = 1
+                        continue
+                    attempts += 1
+                    if attempts >= _MOST_ATTEMPTS:
+                        limit, attempts = _BATCH, 0
+                        self._note_done(from_disk, 1, skipped=True)
+                        continue
                 if self._records and not self._wait(pause):
                     break
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
-            pause = _FIRST_PAUSE
-            self._note_success(from_disk, len(items))
+            pause, attempts = _FIRST_PAUSE, 0
+            self._note_done(from_disk, len(items))
         try:
             self._sink.close()
         except Exception as error:
             with self._lock:
                 self._status.error = _sentence(error)
 
-    def _next_batch(self) -> tuple[bool, list[Any]] | None:
+    def _next_batch(self, limit: int) -> tuple[bool, list[Any]] | None:
         """The oldest items and whether they come from the disk; None: stop."""
         while True:
             with self._lock:
@@ -210,19 +227,19 @@ class Outbox:
                 if queue.stopped:
                     return None
                 if queue.delivering:  # failed before
-                    return False, queue.delivering
+                    return False, queue.delivering[:limit]
                 if not self._stored:
-                    count = min(len(queue.items), _BATCH if self._records else 1)
+                    count = min(len(queue.items), limit if self._records else 1)
                     queue.delivering = [queue.items.popleft()[1] for _ in range(count)]
-                    return False, queue.delivering
-            if items := self._read_spool():
+                    return False, list(queue.delivering)
+            if items := self._read_spool(limit):
                 return True, items
 
-    def _read_spool(self) -> list[Record]:
+    def _read_spool(self, limit: int) -> list[Record]:
         """The oldest records on disk; damaged lines are dropped and counted."""
         assert self._spool is not None
         try:
-            lines = self._spool.peek(_BATCH)
+            lines = self._spool.peek(limit)
         except OSError as error:
             self._note_failure(error)
             if not self._wait(_SPILL_PAUSE):
@@ -231,9 +248,12 @@ class Outbox:
         records = []
         for line in lines:
             try:
-                records.append(json.loads(line))
+                record = json.loads(line)
             except ValueError:
                 break
+            if not isinstance(record, dict):
+                break
+            records.append(record)
         if not records:  # the first line is no record, or fewer lines are there than were counted
             with self._lock:
                 lost = 1 if lines else self._stored
@@ -243,15 +263,18 @@ class Outbox:
                 self._spool.acknowledge(1)
         return records
 
-    def _note_success(self, from_disk: bool, count: int) -> None:
+    def _note_done(self, from_disk: bool, count: int, *, skipped: bool = False) -> None:
         if from_disk and self._spool is not None:
             self._spool.acknowledge(count)
         with self._lock:
-            self._status.written += count
+            if skipped:
+                self._status.skipped += count
+            else:
+                self._status.written += count
             if from_disk:
                 self._stored -= count
             else:
-                self._queue.delivering = []
+                del self._queue.delivering[:count]
 
     def _note_failure(self, error: Exception) -> None:
         with self._lock:
@@ -300,12 +323,30 @@ class Outbox:
     def _fresh(self, now: float) -> bool:
         return now - self._queue.items[0][0] < self._patience
 
+    def _encoded(
+        self, moving: list[tuple[float, Any]]
+    ) -> tuple[list[bytes], list[tuple[float, Any]]]:
+        """Lines for the disk; what is no plain data cannot go there, and is dropped."""
+        lines, kept = [], []
+        for entry in moving:
+            try:
+                lines.append(json.dumps(entry[1]).encode())  # ASCII, whatever names hold
+            except (TypeError, ValueError) as error:
+                with self._lock:
+                    self._queue.moving.remove(entry)
+                    self._status.dropped += 1
+                    self._status.error = _sentence(error)
+            else:
+                kept.append(entry)
+        return lines, kept
+
     def _store(self, moving: list[tuple[float, Any]]) -> bool:
         assert self._spool is not None
         error: OSError | None = None
+        lines, moving = self._encoded(moving)
         try:
-            if moving:
-                self._spool.append([json.dumps(item).encode() for _, item in moving])
+            if lines:
+                self._spool.append(lines)
         except OSError as failure:
             error = failure
         with self._lock:

@@ -52,7 +52,7 @@ class Spool:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock_file = _lock(folder / "lock")
-            for path in sorted(folder.glob("*.jsonl")):
+            for path in sorted(p for p in folder.glob("*.jsonl") if p.stem.isdecimal()):
                 content = path.read_bytes()
                 self._segments.append((path, content.count(b"\n"), len(content)))
                 self.damaged += bool(content) and not content.endswith(b"\n")

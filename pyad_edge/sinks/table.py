@@ -37,9 +37,14 @@ COLUMNS = (
     "triggers",
 )
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 class CsvSink:
     """Appends rows to a table as RFC 4180 has it; ``regions`` is their number.
+
+    A text that a spreadsheet would take for a formula (a file called ``=1+1.png``) gets an
+    apostrophe in front. Bytes of file names that are no text become escapes.
 
     Args:
         path: made with its folder and a first row of names if need be.
@@ -71,9 +76,15 @@ class CsvSink:
         for record in records:
             x, y = record.get("peak", ("", ""))
             regions = len(record["regions"]) if "regions" in record else ""
-            writer.writerow({**record, "peak_x": x, "peak_y": y, "regions": regions})
-        self._file.append(text.getvalue().encode())
+            row = {**record, "peak_x": x, "peak_y": y, "regions": regions}
+            writer.writerow({name: _cell(value) for name, value in row.items()})
+        self._file.append(text.getvalue().encode("utf-8", "backslashreplace"))
 
     def close(self) -> None:
         """Sync the file to the disk and close it."""
         self._file.close()
+
+
+def _cell(value: object) -> object:
+    """Text without a formula's first character (OWASP, CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -58,8 +58,8 @@ def as_declared(
     if wanted.kind == "mono":
         if channels == 3 and _is_coloured(picture):
             return None, (
-                f"expected {wanted.name} frames, got a coloured picture. Set the camera to mono, or "
-                "train the engine on its colours."
+                f"expected {wanted.name} frames, got a coloured picture. Set the camera to "
+                "mono, or train the engine on its colours."
             )
         return (picture if channels == 1 else _luma(picture)), ""
     code = _TO.get((channels, wanted.kind, wanted.channels))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,6 +36,8 @@ from pyad_edge.streaming import GateSettings, State, StateChange, StreamSettings
 __all__ = ["run"]
 
 CHECKS = ("wrong_dtype", "wrong_size", "black", "white", "frozen", "torn", "blurred")
+
+CLOSE_S = 5.0  # that sinks have for what waits, all together
 
 
 def run(
@@ -109,6 +113,10 @@ def run(
     """
     if mode == "decide" and save is not None:
         raise SettingError("[run] --save shows maps, which --mode decide does not make. Drop one.")
+    if mode == "decide" and any(spec.startswith("overlays:") for spec in sink or ()):
+        raise SettingError(
+            "[run] --sink overlays: shows maps, which --mode decide does not make. Drop one."
+        )
     sources = parse_sources(source)
     checks = parse_gate(gate)
     settings = _stream_settings(attempts, deadline_ms)
@@ -131,32 +139,35 @@ def run(
     tally = _Tally()
     boxes: list[Outbox] = []
     statuses: list[OutboxStatus] = []
-    with ExitStack() as stack:
-        for spec in sink or ():
-            box = open_outbox(spec, folder=outbox, picture=runtime.picture)
-            stack.callback(_close_into, statuses, box)
-            boxes.append(box)
-        records = inspect_stream(
-            runtime,
-            sources,
-            save=save,
-            save_what=save_what,
-            outboxes=boxes,
-            policy=policy,
-            mode=mode,
-            settings=settings,
-            gate=checks,
-            on_state=_tell,
-        )
-        stack.callback(records.close)  # type: ignore[attr-defined]
-        for record in records:
-            tally.add(record)
-            print_json(record, indent=None)
-            if max_frames is not None and tally.lines >= max_frames:
-                break
+    try:
+        with ExitStack() as stack:
+            stack.callback(_close_all, boxes, statuses)
+            for spec in sink or ():
+                boxes.append(open_outbox(spec, folder=outbox, picture=runtime.picture))
+            records = inspect_stream(
+                runtime,
+                sources,
+                save=save,
+                save_what=save_what,
+                outboxes=boxes,
+                policy=policy,
+                mode=mode,
+                settings=settings,
+                gate=checks,
+                on_state=_tell,
+            )
+            stack.callback(records.close)  # type: ignore[attr-defined]
+            for record in records:
+                tally.add(record)
+                print_json(record, indent=None)
+                if max_frames is not None and tally.lines >= max_frames:
+                    break
+    except KeyboardInterrupt:  # how a camera's stream usually ends
+        tally.report(review=runtime.review_threshold is not None)
+        _report_sinks(statuses)
+        raise
     tally.report(review=runtime.review_threshold is not None)
-    for status in reversed(statuses):
-        _report_sink(status)
+    _report_sinks(statuses)
     if tally.verdicts["FAULT"]:
         raise typer.Exit(EXIT_FAULTS)
 
@@ -203,7 +214,7 @@ def parse_gate(text: str) -> GateSettings | Literal["auto"] | None:
 
 
 def _stream_settings(attempts: int | None, deadline_ms: float | None) -> StreamSettings:
-    if deadline_ms is not None and not deadline_ms > 0:
+    if deadline_ms is not None and not 0 < deadline_ms < math.inf:
         raise SettingError(f"[run] expected --deadline-ms above 0, got {deadline_ms}.")
     return StreamSettings(max_attempts=attempts, deadline_ms=deadline_ms)
 
@@ -246,8 +257,18 @@ class _Tally:
             )
 
 
-def _close_into(statuses: list[OutboxStatus], box: Outbox) -> None:
-    statuses.append(box.close())
+def _close_all(boxes: list[Outbox], statuses: list[OutboxStatus]) -> None:
+    """Close sinks together: one that hangs does not add its time to the others'."""
+    end = time.monotonic() + CLOSE_S
+    for box in boxes:
+        box.finish()
+    for box in boxes:
+        statuses.append(box.close(timeout=max(0.0, end - time.monotonic())))
+
+
+def _report_sinks(statuses: list[OutboxStatus]) -> None:
+    for status in statuses:
+        _report_sink(status)
 
 
 def _report_sink(status: OutboxStatus) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,7 +25,7 @@ from pyad_edge.pipeline import Pipeline, Scores
 from pyad_edge.result import Decision, Result, Verdict
 
 if TYPE_CHECKING:
-    from pyad_edge.streaming import Stream
+    from pyad_edge.streaming import GateSettings, StateChange, Stream, StreamSettings
 
 __all__ = ["Runtime", "build_pipeline"]
 
@@ -204,20 +204,46 @@ class Runtime:
             timings=_with_total(timings, start),
         )
 
-    def stream(self, source: Any, **settings: Any) -> Stream:
+    def stream(
+        self,
+        source: Any,
+        *,
+        policy: Literal["inspect", "live"] = "inspect",
+        mode: Literal["infer", "decide"] = "infer",
+        settings: StreamSettings | None = None,
+        gate: GateSettings | Literal["auto"] | None = "auto",
+        on_state: Callable[[StateChange], None] | None = None,
+    ) -> Stream:
         """Inspect a source, or several, frame by frame; every trigger gives one inspection.
 
         Args:
             source: a folder, picture, video file, camera or address, any iterable of frames, or a
                 dictionary of several by name.
-            **settings: of :func:`pyad_edge.streaming.inspect_sources`.
+            policy: ``inspect``: every trigger gets a verdict or a fault; ``live``: the newest frame
+                wins, and drops are counted.
+            mode: ``infer``, or ``decide`` for the verdict alone.
+            settings: queues, deadlines, time limits.
+            gate: checks of the input; ``auto``: those that suit the kind of source; None: none.
+            on_state: called for every change of a camera's state, in a thread of its own.
 
         Returns:
             An iterator of :class:`~pyad_edge.streaming.Inspection`; close it, or use ``with``.
+
+        Raises:
+            DataError, SettingError, BackendError: as
+                :func:`pyad_edge.streaming.inspect_sources`.
         """
         from pyad_edge.streaming import inspect_sources
 
-        return inspect_sources(self, source, **settings)
+        return inspect_sources(
+            self,
+            source,
+            policy=policy,
+            mode=mode,
+            settings=settings,
+            gate=gate,
+            on_state=on_state,
+        )
 
     def set_threshold(
         self,

@@ -33,7 +33,10 @@ class Job {
         width_ = (columns.last(columns.rows) - columns.first(0)) * in_.C;
         piece_ = std::max<int64_t>(8, kPieceFloats * columns.rows / width_);
         for (int c = 0; c < 3; ++c) plane_[c] = bgr ? 2 - c : c;
-        if (copies_)
+        adjacent_ = packed_ && columns.last(columns.rows) - columns.first(0) == columns.rows;
+        for (int64_t x = 1; x < columns.rows && adjacent_; ++x)
+            adjacent_ = columns.start[x] == columns.start[x - 1] + 1;
+        if (copies_ && !normalizes())
             for (int c = 0; c < 3; ++c)
                 for (int v = 0; v < 256; ++v)
                     table_[c][v] = static_cast<float>(v) * norm.scale[c] + norm.offset[c];
@@ -52,7 +55,9 @@ class Job {
             const int64_t n = strip / strips(), y = strip % strips() * kStrip;
             const int64_t height = std::min(kStrip, rows_.rows - y);
             float* out = out_ + (3 * n * rows_.rows + y) * columns_.rows;
-            if (copies_)
+            if (normalizes())
+                normalize(n, y, height, out);
+            else if (copies_)
                 look_up(n, y, height, out);
             else
                 resize(n, y, height, out);
@@ -71,6 +76,25 @@ class Job {
             for (int64_t c = 0; c < in_.C; ++c)
                 scratch[j * in_.C + c] = row[j * in_.stride_w + c * in_.stride_c];
         return scratch;
+    }
+
+    bool normalizes() const { return copies_ && adjacent_ && kernels_.normalize; }
+
+    void normalize(int64_t n, int64_t y, int64_t height, float* out) const {
+        float scale[3], offset[3];
+        float* planes[3];
+        for (int c = 0; c < 3; ++c) {  // of the picture; planes are the network's
+            const int plane = in_.C == 1 ? c : plane_[c];
+            scale[c] = norm_.scale[plane];
+            offset[c] = norm_.offset[plane];
+            planes[c] = out + plane * plane_size();
+        }
+        for (int64_t r = 0; r < height; ++r) {
+            const uint8_t* row = in_.data + n * in_.stride_n + rows_.start[y + r] * in_.stride_h +
+                                 columns_.start[0] * in_.stride_w;
+            kernels_.normalize(row, in_.C, columns_.rows, scale, offset, planes);
+            for (float*& plane : planes) plane += columns_.rows;
+        }
     }
 
     void look_up(int64_t n, int64_t y, int64_t height, float* out) const {
@@ -142,7 +166,7 @@ class Job {
     const Banded& columns_;
     const Normalization& norm_;
     float* const out_;
-    bool copies_, packed_;
+    bool copies_, packed_, adjacent_;
     const ResizeKernels& kernels_ = resize_kernels();
     int64_t width_;        // source columns in use, times C
     int64_t piece_;        // output columns of one piece

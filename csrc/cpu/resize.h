@@ -18,6 +18,10 @@ struct ResizeKernels {
     void (*sum_columns)(const float* strip, int64_t C, const int32_t* start, int64_t first,
                         const int32_t* count, const float* weights, int64_t taps, int64_t n,
                         const float* scale, const float* offset, float* out);
+    // Where nothing is resized: out[c][x] = scale[c] * row[C x + c] + offset[c] for x < n and three
+    // c; with C = 1 all of row[x]. nullptr where a table is as fast.
+    void (*normalize)(const uint8_t* row, int64_t C, int64_t n, const float* scale,
+                      const float* offset, float* const* out);
 };
 
 extern const ResizeKernels resize_portable;

@@ -45,7 +45,7 @@ void sum_rows_portable(const uint8_t* const* rows, const float* weights, int64_t
 
 }  // namespace
 
-const ResizeKernels resize_portable{sum_rows_portable, sum_columns<Four>};
+const ResizeKernels resize_portable{sum_rows_portable, sum_columns<Four>, nullptr};
 
 const ResizeKernels& resize_kernels() {
 #ifdef PYAD_X86_LEVELS

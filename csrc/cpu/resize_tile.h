@@ -82,9 +82,38 @@ void sum_columns(const float* strip, int64_t C, const int32_t* start, int64_t fi
     sum(strip, start, first, count, weights, taps, n, scale, offset, out);
 }
 
+// The bytes of 64 pixels are first laid out by channel, a loop that compilers make shuffles of.
+template <typename V>
+void normalize(const uint8_t* row, int64_t C, int64_t n, const float* scale, const float* offset,
+               float* const* out) {
+    constexpr int W = V::width, kPixels = 64;
+    uint8_t apart[3][kPixels];
+    for (int64_t x = 0; x < n; x += kPixels) {
+        const int64_t width = n - x < kPixels ? n - x : kPixels;
+        const uint8_t* pixels = row + C * x;
+        if (C == 3 && width == kPixels) {
+            for (int j = 0; j < kPixels; ++j)
+                for (int c = 0; c < 3; ++c) apart[c][j] = pixels[3 * j + c];
+        } else if (C == 3) {
+            for (int64_t j = 0; j < width; ++j)
+                for (int c = 0; c < 3; ++c) apart[c][j] = pixels[3 * j + c];
+        }
+        for (int c = 0; c < 3; ++c) {
+            const uint8_t* bytes = C == 3 ? apart[c] : pixels;
+            const typename V::type scales = V::broadcast(scale[c]), by = V::broadcast(offset[c]);
+            float* to = out[c] + x;
+            int64_t i = 0;
+            for (; i + W <= width; i += W)
+                V::store(to + i, V::add(V::multiply(V::from_bytes(bytes + i), scales), by));
+            for (; i < width; ++i)
+                to[i] = static_cast<float>(static_cast<int>(bytes[i])) * scale[c] + offset[c];
+        }
+    }
+}
+
 template <typename V>
 constexpr ResizeKernels resize_form() {
-    return {sum_rows<V>, sum_columns<V>};
+    return {sum_rows<V>, sum_columns<V>, normalize<V>};
 }
 
 }  // namespace

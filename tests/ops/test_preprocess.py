@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ SIZES = [
     ((5, 7), (1, 1)),
     ((128, 96), (32, 32)),
     ((33, 250), (32, 7)),
+    ((18, 150), (18, 150)),
 ]
 
 
@@ -38,6 +40,31 @@ def test_agrees_with_the_reference_in_every_form(
 ) -> None:
     image = picture(2, *size, channels)
     check(ops.preprocess, plain, image, resize=resize, mean=MEAN, std=STD, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_a_picture_that_is_only_cut_is_its_grey_levels_scaled(
+    channels: int, order: Literal["rgb", "bgr"]
+) -> None:
+    image = picture(30, 200, channels)
+    (found,) = check(
+        partial(ops.preprocess, color_order=order),
+        partial(plain, color_order=order),
+        image,
+        resize=(30, 200),
+        crop=(20, 131),
+        mean=MEAN,
+        std=STD,
+        atol=1e-6,
+    )
+    cut = image[5:25, 34:165] if channels == 3 else image[5:25, 34:165].repeat(3, axis=2)
+    levels = cut[..., ::-1] if order == "bgr" else cut
+    for c in range(3):
+        for value in (0, 7, 255):
+            same = found[0, c][levels[..., c] == value]
+            assert len(np.unique(same)) == 1
+            assert same[0] == pytest.approx((value / 255 - MEAN[c]) / STD[c], abs=1e-6)
 
 
 @pytest.mark.parametrize(("size", "resize"), SIZES)

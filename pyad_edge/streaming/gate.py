@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pyad_edge.pixel_formats import PIXEL_FORMATS
 from pyad_edge.streaming.measures import (
     RowHistory,
+    has_structure,
     plane_of,
     sample_of,
     seam_ratio,
@@ -24,6 +26,7 @@ __all__ = ["Gate", "GateReference", "GateSettings"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 # Measured in docs/streams.md: what sharp and whole pictures keep away from.
+LARGEST_SHARE = 0.995
 LARGEST_BLUR = 0.03
 SMALLEST_SEAM = 2.5
 
@@ -38,8 +41,9 @@ class GateSettings(BaseModel):
         full_scale: largest pixel value; none: the engine's pixel format's, else 255, 65535 or 1.0
             by pixel type.
         black_level: pixels up to this fraction of the full scale are dark.
-        black_share: a larger share of dark pixels is ``black``. None: 0.98, or half-way from the
-            golden picture's share to 1, whichever is more.
+        black_share: a larger share of dark pixels is ``black``. None: 0.995, so that a small part
+            on a dark ground passes, or half-way from the golden picture's share to 1, whichever is
+            more.
         white_level, white_share: likewise for pixels from this fraction up.
         frozen_after: repetitions of one picture from which on it is ``frozen``.
         frozen_floor: pictures whose mean absolute difference, in fractions of the full scale, is
@@ -48,8 +52,8 @@ class GateSettings(BaseModel):
             whichever is more.
         torn_rows: whether rows that equal those of one of the last four frames count as torn; off
             for compressed video, where a still background is equal in every frame.
-        blur_limit: limit of ``sharpness``. None: 0.03, or a quarter of the golden picture's,
-            whichever is less.
+        blur_limit: limit of ``sharpness``; pictures of one level are blurred unless
+            the golden picture is so too. None: 0.03, or a quarter of its, whichever is less.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -149,6 +153,8 @@ class Gate:
         sharp = LARGEST_BLUR if reference.sharp is None else 0.25 * reference.sharp
         blur = min(LARGEST_BLUR, sharp)
         self._blur = settings.blur_limit if settings.blur_limit is not None else blur
+        # Where the golden picture is of one level, pictures of one level are normal.
+        self._structured = reference.sharp is None or math.isfinite(reference.sharp)
         self._previous: NDArray[Any] | None = None
         self._sample: NDArray[Any] | None = None  # of the previous one
         self._repeats = 0
@@ -276,6 +282,12 @@ class Gate:
         if not s.blurred:
             return None
         value = sharpness(plane, full_scale=self._scale)
+        if math.isinf(value) and self._structured:
+            if has_structure(plane, full_scale=self._scale):
+                return None  # a small part that no strip hits
+            return self._fault(
+                FaultCode.BLURRED, "nothing is to be seen but one level (lens, driver, no part?)"
+            )
         if value >= self._blur:
             return None
         return self._fault(
@@ -288,4 +300,4 @@ class Gate:
 
 
 def _share(wanted: float | None, normal: float) -> float:
-    return wanted if wanted is not None else max(0.98, (1.0 + normal) / 2.0)
+    return wanted if wanted is not None else max(LARGEST_SHARE, (1.0 + normal) / 2.0)

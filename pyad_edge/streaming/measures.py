@@ -11,7 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RowHistory", "busy_rows", "plane_of", "sample_of", "seam_ratio", "sharpness"]
+__all__ = [
+    "RowHistory",
+    "busy_rows",
+    "has_structure",
+    "plane_of",
+    "sample_of",
+    "seam_ratio",
+    "sharpness",
+]
 
 Plane: TypeAlias = NDArray[Any]
 
@@ -91,6 +99,12 @@ def sharpness(plane: Plane, *, full_scale: float) -> float:
     if most < _STRUCTURE:
         return float("inf")
     return fine / (coarse + 4.0 * _STRIPS)
+
+
+def has_structure(plane: Plane, *, full_scale: float) -> bool:
+    """Whether there is anything to be seen, on a grid of the whole plane."""
+    sample = sample_of(plane).astype(np.float32)
+    return bool(sample.var() >= _STRUCTURE * (full_scale / 255.0) ** 2)
 
 
 def busy_rows(plane: Plane) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

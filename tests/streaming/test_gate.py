@@ -130,6 +130,34 @@ def test_a_scene_that_is_dark_by_nature_is_not_black() -> None:
     assert fault.code is FaultCode.BLACK
 
 
+def small_part(seed: int, ground: int) -> Picture:
+    """A part on a saturated or black ground, 2 % of the picture, between the strips."""
+    scene = np.full((480, 640, 3), ground, np.uint8)
+    scene[200:280, 280:360] = part(seed, (80, 80))
+    return scene
+
+
+@pytest.mark.parametrize("ground", [0, 255])
+def test_a_small_part_on_an_even_ground_passes(ground: int) -> None:
+    settings = GateSettings()
+    golden = small_part(0, ground)[112:368, 192:448]
+    line = Gate(settings, GateReference.of(golden, settings), camera="cam")
+    assert [line.check(small_part(seed, ground)) for seed in range(1, 9)] == [None] * 8
+    fault = line.check(np.full((480, 640, 3), ground, np.uint8))
+    assert fault is not None
+    assert fault.code is (FaultCode.WHITE if ground else FaultCode.BLACK)
+
+
+def test_one_level_is_blurred_unless_it_is_normal() -> None:
+    level = np.full((120, 160, 3), 90, np.uint8)
+    settings = GateSettings()
+    line = Gate(settings, GateReference.of(level, settings), camera="cam")
+    assert line.check(level) is None
+    fault = gate().check(level)
+    assert fault is not None
+    assert fault.code is FaultCode.BLURRED
+
+
 def test_the_first_frame_sets_the_size_unless_it_is_given() -> None:
     learned, given = gate(), gate(size=(120, 160))
     assert learned.check(part(1, (60, 80))) is None

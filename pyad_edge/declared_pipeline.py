@@ -88,6 +88,24 @@ class DeclaredPipeline(Pipeline):
         """The part of a frame that its map covers; it may reach past the frame."""
         return self._feeder.plan(frame_size).box
 
+    def write_input(
+        self,
+        frame: Frame,
+        *,
+        out: NDArray[np.float32],
+        run: int = 0,
+        color_order: Literal["rgb", "bgr"] | None = None,
+    ) -> None:
+        """A frame as the network sees it; see :meth:`Pipeline.write_input`."""
+        self.check(frame)
+        plan = self._feeder.plan(frame.shape)
+        tile = plan.tiles[run % len(plan.tiles)]
+        self._feeder.write(self._feeder.picture(frame), plan, tile, out)
+
+    def network_runs(self, frame_size: tuple[int, int]) -> int:
+        """How often the network runs for a frame of (H, W) pixels: once per tile."""
+        return len(self._feeder.plan(frame_size).tiles)
+
     def check(self, frame: Frame) -> None:
         """Refuse what is not a frame of the declared format and size.
 

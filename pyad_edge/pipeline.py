@@ -128,6 +128,34 @@ class Pipeline:
         """The part of a frame (H, W) that its map covers: (x, y, width, height) in its pixels."""
         return map_box(frame_size, self.preprocessing)
 
+    def write_input(
+        self,
+        frame: Frame,
+        *,
+        out: NDArray[np.float32],
+        run: int = 0,
+        color_order: Literal["rgb", "bgr"] | None = None,
+    ) -> None:
+        """A frame as the network sees it, for whoever looks at the network alone.
+
+        Args:
+            frame: as :meth:`score` takes it.
+            out: (1, 3, H, W) float32, written.
+            run: which of the network's runs for this frame, modulo their number.
+            color_order: as for :meth:`score`.
+
+        Raises:
+            DataError: as :meth:`check`.
+        """
+        self.check(frame)
+        self._preprocess.run(
+            frame, color_order=color_order or self.preprocessing.color_order, out=out
+        )
+
+    def network_runs(self, frame_size: tuple[int, int]) -> int:
+        """How often the network runs for a frame of (H, W) pixels."""
+        return 1
+
     def score(
         self, frames: Sequence[Frame], *, color_order: Literal["rgb", "bgr"] | None = None
     ) -> Scores:

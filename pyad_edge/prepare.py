@@ -18,7 +18,6 @@ from pyad_edge.errors import DataError, SettingError
 from pyad_edge.frame_files import read_frame
 from pyad_edge.images import list_images
 from pyad_edge.options import BackendName, Device, EngineFile, Precision
-from pyad_edge.preprocessing import to_batch
 from pyad_edge.runtime import Runtime
 
 __all__ = ["calibration_batch", "prepare", "prepare_command", "quantise"]
@@ -65,10 +64,11 @@ def calibration_batch(paths: Sequence[Path], engine: Engine) -> Float32:
     """Pictures as the engine's network sees them, at most 64, spread evenly over the list.
 
     Returns:
-        (n, 3, H, W) float32. An engine that inspects tiles sees whole pictures here.
+        (n, 3, H, W) float32. Of pictures that are cut into tiles, one tile of each, another one
+        from picture to picture.
 
     Raises:
-        DataError: if there are none, or one cannot be read.
+        DataError: if there are none, or one cannot be read or is no frame of the engine's.
     """
     if not paths:
         raise DataError(
@@ -77,8 +77,12 @@ def calibration_batch(paths: Sequence[Path], engine: Engine) -> Float32:
     chosen = np.linspace(0, len(paths) - 1, min(len(paths), MAX_PICTURES)).round().astype(int)
     runtime = Runtime(engine)
     pixel_format = runtime.info["input"]["pixel_format"]
-    frames = [runtime.picture(read_frame(paths[n], pixel_format)) for n in chosen]
-    return to_batch(frames, engine.manifest.preprocessing, color_order="rgb")
+    batch = np.empty((len(chosen), 3, *runtime.pipeline.input_size), np.float32)
+    for n, path in enumerate(chosen):
+        frame = read_frame(paths[path], pixel_format)
+        # Files are RGB where no format is declared.
+        runtime.pipeline.write_input(frame, out=batch[n : n + 1], run=n, color_order="rgb")
+    return batch
 
 
 def quantise(engine: Engine, calibration: Float32) -> CacheEntry:

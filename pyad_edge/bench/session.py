@@ -73,12 +73,22 @@ class Report:
 def load_frames(runtime: Runtime, source: Path | None) -> tuple[list[NDArray[np.uint8]], str]:
     """Frames to inspect and what they are: of a folder, or the engine's golden ones.
 
+    Golden frames are small. Where the engine knows the size of its frames they are brought to it:
+    a size policy ``error`` takes no other, and time depends on it.
+
     Raises:
         DataError: if the folder has no picture.
     """
     if source is None:
         golden = list(runtime.engine.tensors["golden/frames"])
-        return golden, f"{len(golden)} golden frames (a normal one and noise)"
+        what = f"{len(golden)} golden frames (a normal one and noise)"
+        spec = runtime.engine.manifest.input
+        if spec is None or spec.frame_size in (None, golden[0].shape[:2]):
+            return golden, what
+        tiled = spec.size_policy == "tile"
+        H, W = spec.frame_size
+        what += f", {'mirrored on' if tiled else 'stretched'} to {W} x {H} pixels"
+        return [_of_size(frame, (H, W), mirror=tiled) for frame in golden], what
     paths = [source] if source.is_file() else list_images(source, recursive=True)
     if not paths:
         raise DataError(f"[bench] {source} has no pictures. Give a folder with some, or none.")
@@ -87,6 +97,22 @@ def load_frames(runtime: Runtime, source: Path | None) -> tuple[list[NDArray[np.
     return [read_frame(path, pixel_format) for path in chosen], (
         f"{len(chosen)} pictures of {source.name}"
     )
+
+
+def _of_size(frame: NDArray[Any], size: tuple[int, int], *, mirror: bool) -> NDArray[Any]:
+    """A frame as one of (H, W): mirrored beyond its end, or stretched by pairs of pixels.
+
+    Both leave a Bayer mosaic's colours where they are.
+    """
+    for axis, side in enumerate(size):
+        had, place = frame.shape[axis], np.arange(side)
+        if mirror:
+            folded = place % (2 * had - 2)
+            source = np.minimum(folded, 2 * had - 2 - folded)
+        else:
+            source = np.minimum(place // 2 * had // side * 2, (had - 2) // 2 * 2) + place % 2
+        frame = np.take(frame, source, axis=axis)
+    return frame
 
 
 def bench(

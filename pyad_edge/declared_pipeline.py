@@ -170,7 +170,11 @@ class DeclaredPipeline(Pipeline):
         picture = self._feeder.picture(frame)
         timings = {"preprocess": (time.perf_counter() - start) * 1e3, "backbone": 0.0, "head": 0.0}
         alone, searched = len(plan.tiles) == 1, 0
-        open_tiles: list[tuple[Tile, tuple[NDArray[np.float32], ...], float]] = []
+        open_tiles: list[Tile] = []
+        # Of the first open tile the network's output is kept, until a second one shows that all of
+        # them have to be searched: of many tiles it would be a lot of memory.
+        first: tuple[tuple[NDArray[np.float32], ...], float] | None = None
+        full: list[PatchScores] = []
         with self._workspaces.borrow(1) as workspace, _as_fault("decide"):
             certifier = self._certifier or self._prepare_certifier(workspace.grid)
             for tile in plan.tiles:
@@ -185,39 +189,29 @@ class DeclaredPipeline(Pipeline):
                 )
                 searched += found.searched
                 if found.score is not None:
-                    kept = levels if alone else tuple(level.copy() for level in levels)
-                    open_tiles.append((tile, kept, found.score))
+                    open_tiles.append(tile)
+                    if first is None:
+                        kept = levels if alone else tuple(level.copy() for level in levels)
+                        first = (kept, found.score)
+                    else:
+                        if not full:
+                            full.append(self.head.score(first[0], valid=open_tiles[0].valid))
+                        full.append(self.head.score(levels, valid=tile.valid))
                 timings["preprocess"] += (written - begin) * 1e3
                 timings["backbone"] += (ran - written) * 1e3
                 timings["head"] += (time.perf_counter() - ran) * 1e3
             begin = time.perf_counter()
             patches = plan.patches
             searched = min(searched, patches)
-            if alone and open_tiles:
-                value: float | None = open_tiles[0][2]
-            elif not open_tiles:
-                value = None
-            else:
-                value, more = self._largest(open_tiles, plan)
-                searched = min(searched + more, patches)
+            value = None if first is None else first[1]
+            if full:
+                value = float(_assembled(full, replace(plan, tiles=tuple(open_tiles))).image[0])
+                searched = min(searched + sum(tile.patches for tile in open_tiles), patches)
             timings["head"] += (time.perf_counter() - begin) * 1e3
         verdict = Verdict.OK if value is None else Verdict.of(value, limit, review)
         if verdict is Verdict.OK and not (alone or score):
             value = None  # a tile that was settled early may hold a larger one, within the limit
         return PatchDecision(verdict, searched, patches, value), timings
-
-    def _largest(
-        self,
-        tiles: Sequence[tuple[Tile, tuple[NDArray[np.float32], ...], float]],
-        plan: FramePlan,
-    ) -> tuple[float, int]:
-        """Score of a frame whose winner is in one of these tiles, and the patches searched."""
-        if len(tiles) == 1:
-            return tiles[0][2], 0
-        found = [self.head.score(levels, valid=tile.valid) for tile, levels, _ in tiles]
-        parts = replace(plan, tiles=tuple(tile for tile, _, _ in tiles))
-        image = float(_assembled(found, parts).image[0])
-        return image, sum(tile.patches for tile in parts.tiles)
 
     def _score(self, frame: Frame) -> Scores:
         start = time.perf_counter()

@@ -173,8 +173,8 @@ class Geometry:
         )
         if (count := len(rows.starts) * len(columns.starts)) > MAX_TILES:
             raise DataError(
-                f"[infer] a frame of {frame_size[1]} x {frame_size[0]} pixels is cut into {count:,} "
-                f"tiles, at most {MAX_TILES:,} are possible. Use a camera of fewer pixels, or an "
+                f"[infer] a frame of {frame_size[1]} x {frame_size[0]} pixels is cut into "
+                f"{count:,} tiles, at most {MAX_TILES:,} are possible. Use a camera of fewer pixels, or an "
                 "engine with larger tiles or less overlap."
             )
         tiles = []

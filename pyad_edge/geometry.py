@@ -174,8 +174,8 @@ class Geometry:
         if (count := len(rows.starts) * len(columns.starts)) > MAX_TILES:
             raise DataError(
                 f"[infer] a frame of {frame_size[1]} x {frame_size[0]} pixels is cut into "
-                f"{count:,} tiles, at most {MAX_TILES:,} are possible. Use a camera of fewer pixels, or an "
-                "engine with larger tiles or less overlap."
+                f"{count:,} tiles, at most {MAX_TILES:,} are possible. Use a camera of fewer "
+                "pixels, or an engine with larger tiles or less overlap."
             )
         tiles = []
         for top, (a, b), row in zip(rows.starts, rows.owned, rows.first, strict=True):

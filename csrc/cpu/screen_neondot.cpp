@@ -53,7 +53,7 @@ void tile(const QuantizedGroup& group, const QuantizedPanel& panel, int64_t word
     quantized_test<Neon, kNeonHeight>(dots, group, panel, hits, bounds);
 }
 
-const QuantizedKernels int8{kNeonHeight,      1,        0,    1,       false,  0.0,
+const QuantizedKernels int8{kNeonHeight,      1,        0,    1,       false,   0.0,
                             quantize_int8<4>, estimate, tile, nullptr, nullptr, nullptr};
 
 }  // namespace

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import platform
 import sys
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from pyad_edge.backends._common import (
-    METADATA_KEY,
-    Shape,
     batch_shape,
     check_batch,
     check_precision,
     installed_version,
     planned,
-    read_metadata,
     require_package,
     run_error,
     thread_count,
 )
 from pyad_edge.backends.base import Float32
 from pyad_edge.backends.int8 import int8_network
+from pyad_edge.backends.openvino_model import (
+    convolutions,
+    input_shape,
+    let_nan_through,
+    metadata_of,
+)
 from pyad_edge.errors import BackendError, SettingError
 
 __all__ = ["OpenVinoBackend", "OpenVinoSession", "examine"]
@@ -42,7 +44,6 @@ _NAMES = {
 # What convolutions must then run in; int8 leaves the first one in floating point.
 _RUNS_IN = {"fp32": {"f32"}, "bf16": {"bf16"}, "fp16": {"f16"}, "int8": {"u8", "i8"}}
 _MAX_PLANS = 8  # compiled forms kept, one a batch shape
-_SLOPE = 1e-30  # of a ReLU, see `_let_nan_through`
 _TELEMETRY = "openvino_telemetry"
 _importing = threading.Lock()
 
@@ -99,7 +100,7 @@ class OpenVinoBackend:
         check_precision("openvino", precision, offered, where=_described(self._core, self._device))
         self._settings = _settings(self._device, precision, offered, threads=count, pinned=spinning)
         loaded = self._read(model)
-        self._metadata = _metadata(loaded)
+        self._metadata = metadata_of(loaded)
         self._info: dict[str, Any] = {
             "name": "openvino",
             "version": str(self._ov.__version__).split("-")[0],
@@ -118,7 +119,7 @@ class OpenVinoBackend:
             loaded = self._read(made.content)
             self._info["calibration"] = made.about["calibration"]
             self._info["rest_in"] = self._settings["INFERENCE_PRECISION_HINT"]
-        self._shape = _input_shape(loaded)
+        self._shape = input_shape(loaded)
         self._model = self._wanted(loaded, outputs)
         self._outputs = tuple(outputs)
         self._size = input_size
@@ -201,7 +202,7 @@ class OpenVinoBackend:
                 f"{', '.join(existing)}. Choose among these with `--layers`."
             )
         if self._precision != "int8":  # 8 bits hold no NaN: what does not fit saturates
-            _let_nan_through(loaded)
+            let_nan_through(loaded)
         results = [existing[name].get_node() for name in names]
         return self._ov.Model(results, loaded.get_parameters(), "backbone")
 
@@ -220,12 +221,12 @@ class OpenVinoBackend:
             model = self._model.clone()
             model.reshape(list(shape))
             compiled = self._core.compile_model(model, self._device, self._settings)
-            convolutions = _convolutions(compiled)
+            ran_in = convolutions(compiled)
         except Exception as error:
             raise run_error("openvino", shape, _last_line(error)) from error
-        strange = set(convolutions) - _RUNS_IN[self._precision]
+        strange = set(ran_in) - _RUNS_IN[self._precision]
         if self._precision == "int8":
-            strange = set() if set(convolutions) & _RUNS_IN["int8"] else strange
+            strange = set() if set(ran_in) & _RUNS_IN["int8"] else strange
         if strange:
             raise BackendError(
                 f"[openvino] asked for {self._precision}, but {self._device} would compute "
@@ -238,7 +239,7 @@ class OpenVinoBackend:
                     f"[openvino] expected output {name!r} of shape ({shape[0]}, C, h, w), got "
                     f"{found}. Choose the name of a convolutional layer."
                 )
-        return _Plan(self._ov, compiled, shape, convolutions)
+        return _Plan(self._ov, compiled, shape, ran_in)
 
 
 class OpenVinoSession:
@@ -385,56 +386,6 @@ def _settings(
 
 def _described(core: Any, device: str) -> str:
     return f"{device.lower()} ({core.get_property(device, 'FULL_DEVICE_NAME')})"
-
-
-def _let_nan_through(loaded: Any) -> None:
-    """Exchange ReLU for a leaky one whose slope is too small to change a number.
-
-    On x86 OpenVINO's ReLU is max(x, 0) with an instruction that gives 0 for NaN, so a network that
-    fails would look like one that sees nothing. A leaky ReLU multiplies, and NaN stays NaN. What
-    was 0 is at most 1e-30 of an activation then; sums do not see it, and it is no denormal, which
-    processors are slow with. It takes no time (ResNet-18, 256 px, bf16: 1.76 and 1.83 ms).
-    """
-    operators = importlib.import_module("openvino.opset13")
-    for node in loaded.get_ops():
-        if node.get_type_name() != "Relu" or node.get_element_type().get_type_name() != "f32":
-            continue
-        slope = operators.constant(np.array([_SLOPE], np.float32))
-        leaky = operators.prelu(node.input_value(0), slope)
-        for target in node.output(0).get_target_inputs():
-            target.replace_source_output(leaky.output(0))
-
-
-def _metadata(loaded: Any) -> dict[str, Any]:
-    path = ["framework", METADATA_KEY]
-    text = loaded.get_rt_info(path).astype(str) if loaded.has_rt_info(path) else None
-    return read_metadata("openvino", text)
-
-
-def _input_shape(loaded: Any) -> Shape:
-    inputs = loaded.inputs
-    shapes = [port.get_partial_shape() for port in inputs]
-    found = ", ".join(
-        f"{port.get_any_name()} {shape}" for port, shape in zip(inputs, shapes, strict=True)
-    )
-    if len(inputs) == 1 and shapes[0].rank.is_static and len(shapes[0]) == 4:
-        n, c, h, w = (side.get_length() if side.is_static else None for side in shapes[0])
-        if c in (3, None) and inputs[0].get_element_type().get_type_name() == "f32":
-            return (n, 3, h, w)
-    raise BackendError(
-        "[openvino] expected a network with one float32 input of shape (N, 3, H, W), got "
-        f"{found or 'none'}. Export the backbone for RGB pictures in float32."
-    )
-
-
-def _convolutions(compiled: Any) -> Counter[str]:
-    """How many convolutions run in which precision."""
-    found: Counter[str] = Counter()
-    for node in compiled.get_runtime_model().get_ops():
-        about = node.get_rt_info()
-        if "Convolution" in about["layerType"].astype(str):
-            found[about["runtimePrecision"].astype(str)] += 1
-    return found
 
 
 def _last_line(error: Exception) -> str:

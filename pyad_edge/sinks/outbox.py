@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -121,7 +122,9 @@ class Outbox:
         self._threads = [threading.Thread(target=self._deliver, name=f"sink {name}", daemon=True)]
         if self._spool is not None:
             self._threads.append(
-                threading.Thread(target=self._spill, name=f"outbox {name}", daemon=True)
+                threading.Thread(
+                    target=self._spill, args=(self._spool,), name=f"outbox {name}", daemon=True
+                )
             )
         for thread in self._threads:
             thread.start()
@@ -232,14 +235,13 @@ class Outbox:
                     count = min(len(queue.items), limit if self._records else 1)
                     queue.delivering = [queue.items.popleft()[1] for _ in range(count)]
                     return False, list(queue.delivering)
-            if items := self._read_spool(limit):
+            if self._spool is not None and (items := self._read_spool(self._spool, limit)):
                 return True, items
 
-    def _read_spool(self, limit: int) -> list[Record]:
+    def _read_spool(self, spool: Spool, limit: int) -> list[Record]:
         """The oldest records on disk; damaged lines are dropped and counted."""
-        assert self._spool is not None
         try:
-            lines = self._spool.peek(limit)
+            lines = spool.peek(limit)
         except OSError as error:
             self._note_failure(error)
             if not self._wait(_SPILL_PAUSE):
@@ -260,7 +262,7 @@ class Outbox:
                 self._stored -= lost
                 self._status.dropped += lost
             if lines:
-                self._spool.acknowledge(1)
+                spool.acknowledge(1)
         return records
 
     def _note_done(self, from_disk: bool, count: int, *, skipped: bool = False) -> None:
@@ -290,25 +292,24 @@ class Outbox:
             self._for_sink.wait_for(lambda: self._queue.closing, seconds)
             return not self._queue.closing
 
-    def _spill(self) -> None:
+    def _spill(self, spool: Spool) -> None:
         """The disk's thread."""
-        assert self._spool is not None
         while True:
             with self._lock:
                 while not (due := self._due()) and not self._queue.stopped:
                     self._for_disk.wait(self._patience)
                 final = self._queue.stopped
+                count = len(self._queue.items) if final else due
+                moving = [self._queue.items.popleft() for _ in range(count)]
+                held: list[tuple[float, Any]] = []
                 if final:  # what the sink still holds was not delivered for sure
                     held = [(0.0, item) for item in self._queue.delivering]
                     self._queue.delivering = []
-                    self._queue.moving = held + list(self._queue.items)
-                    self._queue.items.clear()
-                else:
-                    self._queue.moving = [self._queue.items.popleft() for _ in range(due)]
-                moving = list(self._queue.moving)
-            stored = self._store(moving)
+                self._queue.moving = held + moving
+            stored = self._store(moving, spool.append)
             if final:
-                self._spool.close()
+                self._store(held, spool.prepend)  # it is older than all that is on the disk
+                spool.close()
                 return
             if not stored:
                 time.sleep(_SPILL_PAUSE)
@@ -340,17 +341,18 @@ class Outbox:
                 kept.append(entry)
         return lines, kept
 
-    def _store(self, moving: list[tuple[float, Any]]) -> bool:
-        assert self._spool is not None
+    def _store(
+        self, moving: list[tuple[float, Any]], write: Callable[[Sequence[bytes]], None]
+    ) -> bool:
         error: OSError | None = None
         lines, moving = self._encoded(moving)
         try:
             if lines:
-                self._spool.append(lines)
+                write(lines)
         except OSError as failure:
             error = failure
         with self._lock:
-            self._queue.moving = []
+            del self._queue.moving[len(self._queue.moving) - len(moving) :]
             if error is None:
                 self._status.spilled += len(moving)
                 self._stored += len(moving)

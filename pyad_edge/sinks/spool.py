@@ -15,6 +15,7 @@ from pyad_edge.errors import ResourceError
 __all__ = ["Spool", "SpoolFullError"]
 
 SEGMENT_BYTES = 256 * 1024
+_FIRST_SEGMENT = 1_000_000  # leaves numbers for what has to go before it
 
 
 class SpoolFullError(OSError):
@@ -61,7 +62,7 @@ class Spool:
                 f"[outbox] {folder} cannot be used: {error.strerror or error}. Choose another "
                 "--outbox folder, one for each program."
             ) from error
-        self._next = int(self._segments[-1][0].stem) + 1 if self._segments else 1
+        self._next = int(self._segments[-1][0].stem) + 1 if self._segments else _FIRST_SEGMENT
 
     def __len__(self) -> int:
         """Lines waiting."""
@@ -102,6 +103,30 @@ class Spool:
             self._segments[-1] = (path, count + len(lines), size + len(block))
             if size + len(block) >= SEGMENT_BYTES:
                 self._finish()
+
+    def prepend(self, lines: Sequence[bytes]) -> None:
+        """Store lines before all others, while no line was peeked and not acknowledged.
+
+        Args:
+            lines: without a line break.
+
+        Raises:
+            OSError: if the disk refuses, or lines were peeked; nothing is stored then.
+        """
+        block = b"".join(line + b"\n" for line in lines)
+        with self._guard:
+            if self._head:
+                raise OSError("lines of this outbox are being delivered")
+            oldest = int(self._segments[0][0].stem) if self._segments else self._next
+            path = self._folder / f"{oldest - 1:012d}.jsonl"
+            try:
+                with path.open("xb", buffering=0) as file:
+                    _write_all(file, block)
+                    os.fsync(file.fileno())
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
+            self._segments.appendleft((path, len(lines), len(block)))
 
     def peek(self, most: int) -> list[bytes]:
         """The oldest lines, which stay until they are acknowledged."""

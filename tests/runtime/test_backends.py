@@ -15,14 +15,13 @@ import pytest
 
 onnx = pytest.importorskip("onnx", reason="building tiny networks needs onnx")
 
+from backend_forms import LAYERS, MODEL, SIZE, noise, opened  # noqa: E402
 from command_line import call  # noqa: E402
 from tiny_engine import TinyEngine  # noqa: E402
-from tiny_models import edit_model, tiny_backbone  # noqa: E402
 
 from pyad_edge import Runtime, read_image  # noqa: E402
-from pyad_edge.backends import Backend, registry  # noqa: E402
 from pyad_edge.backends import openvino as openvino_backend  # noqa: E402
-from pyad_edge.backends.openvino import OpenVinoBackend  # noqa: E402
+from pyad_edge.backends import registry  # noqa: E402
 from pyad_edge.backends.registry import (  # noqa: E402
     BACKENDS,
     examine_backends,
@@ -31,9 +30,6 @@ from pyad_edge.backends.registry import (  # noqa: E402
 )
 from pyad_edge.errors import BackendError, EngineError, SettingError  # noqa: E402
 
-LAYERS = ("layer2", "layer3")
-SIZE = (48, 64)
-MODEL = tiny_backbone((16, 32))
 EXACT = [("onnxruntime", "fp32"), ("openvino", "fp32")]
 FORMS = [*EXACT, ("openvino", "bf16"), ("onnxruntime", "int8"), ("openvino", "int8")]
 # Largest error of a layer over its norm. bf16 keeps 8 bits of fraction; a network of four small
@@ -41,25 +37,9 @@ FORMS = [*EXACT, ("openvino", "bf16"), ("onnxruntime", "int8"), ("openvino", "in
 ERROR = {"fp32": 1e-5, "bf16": 0.02, "int8": 0.05}
 
 
-def noise(*shape: int) -> np.ndarray:
-    return np.random.default_rng(sum(shape)).normal(size=shape).astype(np.float32)
-
-
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYAD_EDGE_CACHE", str(tmp_path / "cache"))
-
-
-def opened(backend: str, precision: str = "fp32", **settings: Any) -> Backend:
-    if backend == "openvino":
-        pytest.importorskip("openvino")
-        offered = {entry["name"]: entry["precisions"] for entry in examine_backends()}
-        if precision not in offered["openvino"]:
-            pytest.skip(f"this processor is not fast in {precision}")
-    if precision == "int8":
-        settings.setdefault("calibration", noise(4, 3, *SIZE))
-    chosen = {"outputs": LAYERS, "input_size": SIZE, **settings}
-    return open_backend(backend, MODEL, precision=precision, **chosen)
 
 
 @pytest.mark.parametrize(("backend", "precision"), FORMS)
@@ -131,30 +111,6 @@ def test_spinning_and_threads_change_no_more_than_the_last_bits(
     assert (made.info["threads"], made.info["spinning"]) == (1, spinning)
     for a, b in zip(made.run(batch), opened(backend).run(batch), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
-
-
-def test_openvino_says_what_its_convolutions_run_in() -> None:
-    assert opened("openvino").info["convolutions"] == {"f32": 4}
-    assert opened("openvino", "bf16").info["convolutions"] == {"bf16": 4}
-    found = opened("openvino", "int8").info
-    assert found["convolutions"]["u8"] == 3
-    assert found["calibration"]["pictures"] == 4
-
-
-def test_openvino_refuses_another_precision_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("openvino")
-    monkeypatch.setitem(openvino_backend._RUNS_IN, "fp32", {"f64"})
-    with pytest.raises(BackendError, match=r"asked for fp32, but CPU would compute .* in f32"):
-        opened("openvino")
-
-
-def test_a_processor_without_bf16_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("openvino")
-    monkeypatch.setattr(openvino_backend, "_precisions", lambda *_: ("fp32", "int8"))
-    with pytest.raises(SettingError, match=r"offers \(fp32, int8\), got 'bf16'.*pyad-edge doctor"):
-        open_backend("openvino", MODEL, outputs=LAYERS, input_size=SIZE, precision="bf16")
-    (found,) = [entry for entry in examine_backends() if entry["name"] == "openvino"]
-    assert found["why"].startswith("no bf16: cpu (")
 
 
 @pytest.mark.parametrize(
@@ -260,35 +216,6 @@ def test_a_network_of_one_size_takes_no_other_session(backend: str) -> None:
         made.session(2)
     with pytest.raises(BackendError, match=r"\(1, 3, 32, 48\), got \(1, 3, 48, 64\)"):
         open_backend(backend, fixed, outputs=LAYERS, input_size=SIZE).session(1)
-
-
-@pytest.mark.parametrize("model", [b"", b"not a network", MODEL[:3000]])
-def test_openvino_refuses_bytes_that_are_no_network(model: bytes) -> None:
-    pytest.importorskip("openvino")
-    with pytest.raises(BackendError, match=f"cannot load a network of {len(model)} bytes"):
-        OpenVinoBackend(model, outputs=LAYERS)
-
-
-def test_openvino_refuses_what_onnxruntime_refuses() -> None:
-    pytest.importorskip("openvino")
-    with pytest.raises(BackendError, match=r"no output 'layer4'; it offers layer2, layer3\."):
-        OpenVinoBackend(MODEL, outputs=("layer2", "layer4"))
-    with pytest.raises(BackendError, match="not a JSON object"):
-        OpenVinoBackend(edit_model(MODEL, pyad_edge__backbone="{"), outputs=LAYERS)
-    with pytest.raises(BackendError, match="input_size="):
-        OpenVinoBackend(MODEL, outputs=LAYERS).session(1)
-
-
-def test_openvino_runs_any_size_and_order_and_forgets_old_plans() -> None:
-    pytest.importorskip("openvino")
-    made = OpenVinoBackend(MODEL, outputs=("layer3", "layer2"))
-    for side in range(32, 52, 2):
-        shapes = [array.shape for array in made.run(noise(1, 3, side, side))]
-        assert shapes == [
-            (1, 32, -(-side // 16), -(-side // 16)),
-            (1, 16, -(-side // 8), -(-side // 8)),
-        ]
-    assert len(made._plans) == openvino_backend._MAX_PLANS
 
 
 def test_every_backend_is_examined_and_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,13 +335,3 @@ def test_a_nan_passes_through_the_whole_network(backend: str, precision: str) ->
     wanted = opened(backend, precision).run(session.input)
     for found, clean in zip(session.outputs, wanted, strict=True):
         np.testing.assert_array_equal(found, clean)  # nothing of it was left
-
-
-def test_what_lets_a_nan_through_changes_no_feature(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = noise(1, 3, *SIZE)
-    found = opened("openvino").run(batch)
-    monkeypatch.setattr(openvino_backend, "_let_nan_through", lambda loaded: None)
-    for a, b in zip(found, opened("openvino").run(batch), strict=True):
-        np.testing.assert_array_equal(a + np.float32(1.0), b + np.float32(1.0))
-        np.testing.assert_array_equal(a[b > 0], b[b > 0])
-        assert np.abs(a - b).max() < 1e-28

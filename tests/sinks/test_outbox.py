@@ -196,3 +196,19 @@ def test_damaged_lines_are_counted_and_the_rest_arrives(tmp_path: Path) -> None:
     assert sink.frames == [1, 2]
     assert (status.recovered, status.dropped) == (3, 1)
     assert balanced(status)
+
+
+def test_what_the_sink_held_comes_first_after_a_restart(tmp_path: Path) -> None:
+    away = RecordCollector()
+    away.failing = True
+    box = Outbox(away, name="away", spool=Spool(tmp_path), patience=0.01)
+    fill(box, 0, 3)
+    wait_for(lambda: box.status.failed > 0)  # the sink holds the first ones
+    fill(box, 3, 9)
+    wait_for(lambda: box.status.on_disk > 0)  # later ones went past it
+    assert box.close(timeout=0.1).on_disk == 9
+    back = RecordCollector()
+    box = Outbox(back, name="back", spool=Spool(tmp_path))
+    wait_for(lambda: box.status.written == 9)
+    assert balanced(box.close())
+    assert back.frames == list(range(9))

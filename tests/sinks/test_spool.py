@@ -130,3 +130,19 @@ def test_one_program_at_a_time(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="cannot be used"):
         Spool(tmp_path / "file")
+
+
+def test_what_is_put_first_comes_first_after_a_restart_too(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.append([b"3", b"4"])
+    spool.prepend([b"1", b"2"])
+    spool.append([b"5"])
+    spool.close()
+    again = Spool(tmp_path)
+    assert len(again) == 5
+    assert again.peek(2) == [b"1", b"2"]
+    with pytest.raises(OSError, match="being delivered"):
+        again.prepend([b"0"])
+    again.acknowledge(2)
+    assert again.peek(9) == [b"3", b"4", b"5"]
+    again.close()

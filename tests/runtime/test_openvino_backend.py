@@ -1,0 +1,86 @@
+"""What is OpenVINO's own: precisions as compiled, plans, refusals, NaN."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="building tiny networks needs onnx")
+
+from backend_forms import LAYERS, MODEL, SIZE, noise, opened  # noqa: E402
+from tiny_models import edit_model  # noqa: E402
+
+from pyad_edge.backends import openvino as openvino_backend  # noqa: E402
+from pyad_edge.backends.openvino import OpenVinoBackend  # noqa: E402
+from pyad_edge.backends.registry import examine_backends, open_backend  # noqa: E402
+from pyad_edge.errors import BackendError, SettingError  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYAD_EDGE_CACHE", str(tmp_path / "cache"))
+
+
+def test_openvino_says_what_its_convolutions_run_in() -> None:
+    assert opened("openvino").info["convolutions"] == {"f32": 4}
+    assert opened("openvino", "bf16").info["convolutions"] == {"bf16": 4}
+    found = opened("openvino", "int8").info
+    assert found["convolutions"]["u8"] == 3
+    assert found["calibration"]["pictures"] == 4
+
+
+def test_openvino_refuses_another_precision_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setitem(openvino_backend._RUNS_IN, "fp32", {"f64"})
+    with pytest.raises(BackendError, match=r"asked for fp32, but CPU would compute .* in f32"):
+        opened("openvino")
+
+
+def test_a_processor_without_bf16_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(openvino_backend, "_precisions", lambda *_: ("fp32", "int8"))
+    with pytest.raises(SettingError, match=r"offers \(fp32, int8\), got 'bf16'.*pyad-edge doctor"):
+        open_backend("openvino", MODEL, outputs=LAYERS, input_size=SIZE, precision="bf16")
+    (found,) = [entry for entry in examine_backends() if entry["name"] == "openvino"]
+    assert found["why"].startswith("no bf16: cpu (")
+
+
+@pytest.mark.parametrize("model", [b"", b"not a network", MODEL[:3000]])
+def test_openvino_refuses_bytes_that_are_no_network(model: bytes) -> None:
+    pytest.importorskip("openvino")
+    with pytest.raises(BackendError, match=f"cannot load a network of {len(model)} bytes"):
+        OpenVinoBackend(model, outputs=LAYERS)
+
+
+def test_openvino_refuses_what_onnxruntime_refuses() -> None:
+    pytest.importorskip("openvino")
+    with pytest.raises(BackendError, match=r"no output 'layer4'; it offers layer2, layer3\."):
+        OpenVinoBackend(MODEL, outputs=("layer2", "layer4"))
+    with pytest.raises(BackendError, match="not a JSON object"):
+        OpenVinoBackend(edit_model(MODEL, pyad_edge__backbone="{"), outputs=LAYERS)
+    with pytest.raises(BackendError, match="input_size="):
+        OpenVinoBackend(MODEL, outputs=LAYERS).session(1)
+
+
+def test_openvino_runs_any_size_and_order_and_forgets_old_plans() -> None:
+    pytest.importorskip("openvino")
+    made = OpenVinoBackend(MODEL, outputs=("layer3", "layer2"))
+    for side in range(32, 52, 2):
+        shapes = [array.shape for array in made.run(noise(1, 3, side, side))]
+        assert shapes == [
+            (1, 32, -(-side // 16), -(-side // 16)),
+            (1, 16, -(-side // 8), -(-side // 8)),
+        ]
+    assert len(made._plans) == openvino_backend._MAX_PLANS
+
+
+def test_what_lets_a_nan_through_changes_no_feature(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = noise(1, 3, *SIZE)
+    found = opened("openvino").run(batch)
+    monkeypatch.setattr(openvino_backend, "let_nan_through", lambda loaded: None)
+    for a, b in zip(found, opened("openvino").run(batch), strict=True):
+        np.testing.assert_array_equal(a + np.float32(1.0), b + np.float32(1.0))
+        np.testing.assert_array_equal(a[b > 0], b[b > 0])
+        assert np.abs(a - b).max() < 1e-28

@@ -25,9 +25,9 @@ _FORMS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
 }
 BACKENDS = tuple(_FORMS)
 
-# Largest relative drift of a golden score that the arithmetic alone explains, by precision; see
-# docs/backends.md for the measurements and the margin.
-_TOLERANCES = {"fp16": 0.01, "bf16": 0.05, "int8": 0.25}
+# Largest relative drift of a golden score with which an engine opens: about twice the largest error
+# of a picture's score that was measured (docs/backends.md), 0.019, 0.030 and 0.128.
+_TOLERANCES = {"fp16": 0.04, "bf16": 0.06, "int8": 0.26}
 
 
 def open_backend(

@@ -18,6 +18,8 @@ from pyad_edge.streaming.frames import Counter, Device, Grab
 __all__ = ["GenicamDevice", "genicam_factory"]
 
 _CHUNK_IDS = ("ChunkCounterValue", "ChunkFrameID")
+_DRIFT = 2e-4  # of a camera's clock against this computer's
+_JUMP_S = 10.0  # no transport takes so long: the camera's clock was set back
 _WRAP = 1 << 16  # GigE Vision's block ids: 1 .. 65535, then 1 again
 
 
@@ -27,7 +29,8 @@ class GenicamDevice:
     Ids are taken from the chunk data where the camera sends it (``ChunkCounterValue`` of a trigger
     counter goes on across connections, ``ChunkFrameID`` starts again), else from the transport's
     block id. Time stamps are the camera's own, moved to this computer's clock by the smallest
-    difference seen, so that a frame's delay in the transport is part of its age.
+    difference seen, so that a frame's delay in the transport is part of its age. The difference may
+    grow by 200 millionths of the time, as two crystals drift apart; a jump sets it anew.
 
     Args:
         harvester: makes an open ``harvesters.core.Harvester`` with its producer and device list.
@@ -43,6 +46,7 @@ class GenicamDevice:
         self._trigger_counter = False
         self._unrolled: int | None = None
         self._offset: float | None = None
+        self._stamped = 0.0
 
     @property
     def counter(self) -> Counter:
@@ -74,6 +78,11 @@ class GenicamDevice:
                 error = f"[stream] frame {number} came incomplete. Check packet size and bandwidth."
             else:
                 image = _array(components[0])
+                if image is None:
+                    error = (
+                        f"[stream] frame {number} is packed or padded: {_size(components[0])}. Set "
+                        "an unpacked PixelFormat, such as Mono8, Mono12 or BayerRG8."
+                    )
             return Grab(image, number, wall - (monotonic - captured), captured, error)
         finally:
             buffer.queue()
@@ -117,6 +126,11 @@ class GenicamDevice:
             return now
         seconds = float(stamp) * 1e-9
         offset = now - seconds
+        if self._offset is not None:
+            self._offset += _DRIFT * max(0.0, now - self._stamped)
+            if offset - self._offset > _JUMP_S:
+                self._offset = None
+        self._stamped = now
         self._offset = offset if self._offset is None else min(self._offset, offset)
         return seconds + self._offset
 
@@ -160,11 +174,16 @@ def genicam_factory(selector: str) -> Callable[[], Device]:
     return lambda: GenicamDevice(harvester, chosen)
 
 
-def _array(component: Any) -> NDArray[Any]:
-    """A copy of the component's pixels: the buffer goes back to the driver."""
+def _array(component: Any) -> NDArray[Any] | None:
+    """A copy of the pixels, as the buffer goes back to the driver; None: no whole values each."""
     H, W = int(component.height), int(component.width)
     data = np.asarray(component.data)
-    channels = data.size // (H * W)
-    shape = (H, W) if channels == 1 else (H, W, channels)
-    pixels: NDArray[Any] = data[: H * W * channels].reshape(shape).copy()
-    return pixels
+    channels = data.size // (H * W) if H * W else 0
+    if channels == 0 or data.size != H * W * channels:
+        return None
+    return np.array(data.reshape((H, W) if channels == 1 else (H, W, channels)))
+
+
+def _size(component: Any) -> str:
+    values = np.asarray(component.data).size
+    return f"{values} values for {int(component.width)} x {int(component.height)} pixels"

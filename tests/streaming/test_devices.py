@@ -248,7 +248,48 @@ def test_genicam_time_stamps_keep_the_camera_s_spacing(monkeypatch: pytest.Monke
     device = GenicamDevice(lambda: FakeHarvester(buffers), 0)
     device.open()
     times = [device.read(0.1).monotonic for _ in range(3)]  # type: ignore[union-attr]
-    assert times == pytest.approx([100.010, 101.005, 102.005])
+    assert times == pytest.approx([100.010, 101.005, 102.005], abs=1e-3)
+
+
+def ages(
+    monkeypatch: pytest.MonkeyPatch, arrivals: list[float], stamps: list[float]
+) -> list[float]:
+    """How old each frame seems when it comes, in seconds."""
+    now = iter(arrivals)
+    monkeypatch.setattr("pyad_edge.streaming.genicam.time.monotonic", lambda: next(now))
+    buffers = [FakeBuffer(n, round(s * 1e9), pixels(1)) for n, s in enumerate(stamps)]
+    device = GenicamDevice(lambda: FakeHarvester(buffers), 0)
+    device.open()
+    return [at - device.read(0.1).monotonic for at in arrivals]  # type: ignore[union-attr]
+
+
+def test_a_camera_s_clock_that_runs_slow_makes_no_frame_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hours = [600.0 * n for n in range(1, 200)]
+    assert max(ages(monkeypatch, hours, [at * (1 - 1e-4) for at in hours])) < 0.001
+    assert max(ages(monkeypatch, hours, [at * (1 + 1e-4) for at in hours])) < 0.13
+
+
+def test_a_camera_s_clock_that_is_set_back_makes_no_frame_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arrivals = [100.0, 101.0, 102.0, 103.5, 104.0]
+    found = ages(monkeypatch, arrivals, [50.0, 51.0, 1.0, 2.0, 3.0])
+    assert found == pytest.approx([0.0, 0.0, 0.0, 0.5, 0.0], abs=0.001)
+
+
+@pytest.mark.parametrize("values", [36, 25, 12, 0])
+def test_genicam_frames_that_are_packed_or_padded_are_refused(values: int) -> None:
+    buffer = FakeBuffer(7, 0, pixels(1))
+    buffer.payload.components[0].data = np.zeros(values, np.uint8)
+    device = GenicamDevice(lambda: FakeHarvester([buffer]), 0)
+    device.open()
+    grab = device.read(0.1)
+    assert grab is not None
+    assert grab.image is None
+    assert "unpacked PixelFormat" in str(grab.error)
+    assert buffer.queued == 1
 
 
 def test_genicam_without_harvesters_or_producers(

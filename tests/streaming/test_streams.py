@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -282,6 +283,15 @@ def test_closing_does_not_wait_for_a_driver_that_hangs() -> None:
     assert gone()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_inside_the_loop_ends_it_at_once() -> None:
     driver = Driver([0])
     stream = inspect_sources(FakeRuntime(), driver, settings=QUICK, gate=None)

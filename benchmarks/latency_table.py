@@ -19,6 +19,13 @@ AIMS = {
     ("small", "bf16"): {"anomalib, OpenVINO": 1.8},
     ("large", "bf16"): {"anomalib, OpenVINO": 3.0},
 }
+# Times the network alone, of infer and of decide on good frames; as in benchmarks/latency.py.
+NETWORK_AIMS = {
+    "resnet18": (1.2, None),
+    "resnet18-10": (2.2, 1.3),
+    "wide_resnet50_2": (1.1, None),
+    "wide_resnet50_2-10": (1.6, 1.15),
+}
 
 
 def results(name: str) -> list[dict[str, Any]]:
@@ -35,6 +42,31 @@ def machine_line(result: dict[str, Any]) -> str:
         f"{machine['processor']}, {machine['threads']} threads, level {machine['level']}; "
         f"{versions}. `{result['command']}`, commit {result['commit']}, load {result['load']}."
     )
+
+
+def ours_table(result: dict[str, Any]) -> str:
+    """The whole of infer and decide beside the network alone."""
+    lines = [
+        machine_line(result),
+        "",
+        "| network | bank | network alone, ms | infer, ms | p99 | times the network | aim "
+        "| decide, good frames, ms | times the network | aim |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in result["rows"]:
+        aims = NETWORK_AIMS.get(row["name"], (None, None))
+        infer, decide = row["infer/backbone_a"], row["decide/backbone_a"]
+        cells = []
+        for found, key, aim in ((infer, "infer_ms", aims[0]), (decide, "decide_ms", aims[1])):
+            low, high = found["interval"]
+            times = found[key]
+            cells += [f"{times['p50']:.2f}", *([f"{times['p99']:.2f}"] if found is infer else [])]
+            cells += [f"{found['median']:.3f} [{low:.3f}, {high:.3f}]", f"{aim}" if aim else ""]
+        lines.append(
+            f"| {row['backbone']} | {row['bank'][0]:,} x {row['bank'][1]:,} "
+            f"| {infer['backbone_a_ms']['p50']:.2f} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines)
 
 
 def peers_table(result: dict[str, Any]) -> str:
@@ -118,6 +150,7 @@ def papers_table(result: dict[str, Any]) -> str:
 
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "<!-- table: ours -->": ("latency", ours_table),
     "<!-- table: peers -->": ("peers", peers_table),
     "<!-- table: tried -->": ("peers", tried_table),
     "<!-- table: papers -->": ("papers_latency", papers_table),

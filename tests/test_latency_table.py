@@ -51,7 +51,7 @@ def test_ratios_stand_beside_what_was_aimed_at(
     )
     assert "| pyad_edge, fp32 |  | 0.7500 |" in page
     assert "| compiled | not timed | did not run |" in page
-    assert page.count("Not run yet.") == 2
+    assert page.count("Not run yet.") == 3
 
 
 def test_what_is_not_built_has_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,3 +77,10 @@ def test_what_is_not_built_has_no_figure(tmp_path: Path, monkeypatch: pytest.Mon
     page = with_tables(PAGE.read_text())
     assert "| a paper | patchcore | 1 ms | a GPU | 224 px | 200.0 ms | 50.0 ms |" in page
     assert "| a paper | grad | 1 ms | a GPU | 224 px |  | not built yet |" in page
+
+
+def test_the_page_s_aims_are_those_that_the_benchmark_fails_at() -> None:
+    import latency
+
+    aims = {name: pair for name, pair in latency.TARGETS.items() if pair != (None, None)}
+    assert aims == latency_table.NETWORK_AIMS

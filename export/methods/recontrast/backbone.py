@@ -58,9 +58,7 @@ class Encoder:
     std: tuple[float, float, float]
 
 
-def build_encoder(
-    name: str, *, weights: Path | Literal["hub", "random"], seed: int = 0
-) -> Encoder:
+def build_encoder(name: str, *, weights: Path | Literal["hub", "random"], seed: int = 0) -> Encoder:
     """Builds the three stages and loads their weights.
 
     Args:
@@ -80,7 +78,9 @@ def build_encoder(
     network = build_network(name, weights=weights, seed=seed)
     timm = require("timm")
     try:
-        module = timm.create_model(name, pretrained=False, features_only=True, out_indices=(1, 2, 3))
+        module = timm.create_model(
+            name, pretrained=False, features_only=True, out_indices=(1, 2, 3)
+        )
         shape = _shape(module)
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError, AssertionError):
         raise SettingError(

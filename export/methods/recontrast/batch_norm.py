@@ -82,9 +82,7 @@ def stabilise(network: nn.Module) -> int:
 def lacks_statistics(norm: nn.BatchNorm2d) -> bool:
     """Whether mean 0 and variance 1 say that the statistics were folded into weights."""
     mean, var = norm.running_mean, norm.running_var
-    return (
-        mean is not None and var is not None and not bool(mean.any()) and bool((var == 1).all())
-    )
+    return mean is not None and var is not None and not bool(mean.any()) and bool((var == 1).all())
 
 
 def give_statistics(network: nn.Module, batches: Iterable[torch.Tensor]) -> int:
@@ -159,5 +157,3 @@ def _restate(norm: nn.BatchNorm2d, mean: torch.Tensor, var: torch.Tensor) -> Non
         norm.bias.copy_(shift + scale * mean)
         running_mean.copy_(mean)
         running_var.copy_(var)
-
-

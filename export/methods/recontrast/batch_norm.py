@@ -39,18 +39,20 @@ class StableBatchNorm2d(nn.BatchNorm2d):
         mean, var = self.running_mean, self.running_var
         if not self.training or mean is None or var is None or self.momentum is None:
             return super().forward(input)
-        before = var.clone()
+        # Backward wants the statistics as they leave this call, so they are copies.
+        after = mean.clone(), var.clone()
         output, _, inverse = torch.native_batch_norm(
-            input, self.weight, self.bias, mean, var, True, self.momentum, self.eps
+            input, self.weight, self.bias, *after, True, self.momentum, self.eps
         )
         with torch.no_grad():
             found = inverse.float().pow(-2) - self.eps
-            small = found < self.trusted_var.clamp(max=SMALL_VARIANCE)
-            dead = small.nonzero()[:, 0]
-            if len(dead) == 0:
-                return output
+            dead = (found < self.trusted_var.clamp(max=SMALL_VARIANCE)).nonzero()[:, 0]
             trusted = self.trusted_var[dead]
-            var[dead] = before[dead] + self.momentum * (trusted - before[dead])
+            corrected = after[1].index_copy(0, dead, var[dead].lerp(trusted, self.momentum))
+            mean.copy_(after[0])
+            var.copy_(corrected)
+        if len(dead) == 0:
+            return output
         values = input[:, dead].float()
         values = values - values.mean((0, 2, 3), keepdim=True)
         scale = self.weight[dead] * (trusted + self.eps).rsqrt()
@@ -80,9 +82,14 @@ def stabilise(network: nn.Module) -> int:
 
 
 def lacks_statistics(norm: nn.BatchNorm2d) -> bool:
-    """Whether mean 0 and variance 1 say that the statistics were folded into weights."""
+    """Whether mean 0 and variance 1 say that the statistics were folded into weights.
+
+    A variance of 1 - eps counts too: folding leaves it so that the norm divides by exactly 1.
+    """
     mean, var = norm.running_mean, norm.running_var
-    return mean is not None and var is not None and not bool(mean.any()) and bool((var == 1).all())
+    if mean is None or var is None:
+        return False
+    return not bool(mean.any()) and bool(((var - 1).abs() <= 2 * norm.eps).all())
 
 
 def give_statistics(network: nn.Module, batches: Iterable[torch.Tensor]) -> int:

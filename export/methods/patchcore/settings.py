@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pyad_edge.errors import SettingError
 
-__all__ = ["PatchCoreSettings", "make_settings"]
+__all__ = ["PatchCoreSettings", "faults", "make_settings"]
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 Side = Annotated[int, Field(ge=32, le=4096)]
@@ -107,22 +107,22 @@ def make_settings(
     try:
         return PatchCoreSettings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = "; ".join(_faults(error, option_names))
-        raise SettingError(f"[patchcore] settings that cannot be used: {faults}.") from None
+        found = "; ".join(faults(error, option_names))
+        raise SettingError(f"[patchcore] settings that cannot be used: {found}.") from None
 
 
-def _faults(error: ValidationError, option_names: Mapping[str, str]) -> list[str]:
+def faults(error: ValidationError, option_names: Mapping[str, str]) -> list[str]:
     """One phrase for each value, though a side may fail both as a side and as a pair of them."""
-    faults: dict[str, str] = {}
+    phrases: dict[str, str] = {}
     for fault in error.errors():
         if not fault["loc"]:
-            faults[""] = fault["msg"].removeprefix("Value error, ")
+            phrases[""] = fault["msg"].removeprefix("Value error, ")
             continue
         own = str(fault["loc"][0])
         name = option_names.get(own, own)
-        if name not in faults or not fault["type"].endswith("_type"):
-            faults[name] = f"{name} {_phrase(fault['msg'], fault['input'])}"
-    return list(faults.values())
+        if name not in phrases or not fault["type"].endswith("_type"):
+            phrases[name] = f"{name} {_phrase(fault['msg'], fault['input'])}"
+    return list(phrases.values())
 
 
 def _phrase(message: str, value: object) -> str:

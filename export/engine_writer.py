@@ -19,6 +19,7 @@ from pyad_edge.engine_manifest import (
     Manifest,
     ManifestDraft,
     TensorEntry,
+    field_path,
     format_version,
 )
 from pyad_edge.errors import EngineError
@@ -93,7 +94,7 @@ def assemble(*, manifest: ManifestDraft, tensors: Mapping[str, NDArray[Any]]) ->
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
+        place = field_path(first["loc"])
         raise EngineError(
             f"[write_engine] the engine's tensors do not fit the format: {place}: {first['msg']}."
         ) from error

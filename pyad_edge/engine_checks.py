@@ -142,7 +142,7 @@ def _check_sizes(manifest: Manifest) -> str | None:
 
 
 def _check_head(manifest: Manifest, sizes: Mapping[str, int]) -> str | None:
-    head, aggregation = manifest.head, manifest.head.aggregation
+    head, aggregation = manifest.memory_bank, manifest.memory_bank.aggregation
     if manifest.backbone.onnx_sha256 != manifest.tensors["network/onnx"].sha256:
         return "its network is not the one that its manifest names"
     if sizes["n"] != manifest.training.calibration_pictures:
@@ -170,9 +170,10 @@ def _check_index(manifest: Manifest, sizes: Mapping[str, int]) -> str | None:
         return f"its index cuts {D} dimensions into {index.m} equal parts, which do not exist"
     if index.nlist > M or index.nprobe > index.nlist:
         return f"its index searches {index.nprobe} of {index.nlist} lists, in a bank of {M:,} rows"
-    if not manifest.head.neighbors <= index.candidates <= M:
+    neighbors = manifest.memory_bank.neighbors
+    if not neighbors <= index.candidates <= M:
         return (
-            f"its index gives {index.candidates} candidates, for {manifest.head.neighbors} "
+            f"its index gives {index.candidates} candidates, for {neighbors} "
             f"neighbours in a bank of {M:,} rows"
         )
     size = _layout(manifest, (M, D)).size

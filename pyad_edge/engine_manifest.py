@@ -10,23 +10,54 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
 
+from pyad_edge.engine_fields import (
+    Count,
+    Scalar,
+    Sha256,
+    Size,
+    StrictModel,
+    TensorName,
+    Text,
+)
+from pyad_edge.engine_heads import (
+    Aggregation,
+    CosineHead,
+    Head,
+    IndexErrors,
+    IvfPqIndex,
+    IvfPqSettings,
+    MemoryBankHead,
+)
+from pyad_edge.engine_members import (
+    MAX_MEMBERS,
+    MODIFIED_Z_BETA,
+    AnomalyMap,
+    Backbone,
+    Fusion,
+    Member,
+    Network,
+    Preprocessing,
+    Refinement,
+    member_tensor,
+)
 from pyad_edge.pixel_formats import PIXEL_FORMATS
 
 __all__ = [
     "FORMAT_NAME",
     "FORMAT_VERSION",
+    "MODIFIED_Z_BETA",
     "Aggregation",
     "AnomalyMap",
     "Backbone",
+    "CosineHead",
     "CreatedWith",
+    "Fusion",
     "Golden",
     "IndexErrors",
     "InputSpec",
@@ -34,62 +65,32 @@ __all__ = [
     "IvfPqSettings",
     "Manifest",
     "ManifestDraft",
+    "Member",
     "MemoryBankHead",
     "Network",
     "Preprocessing",
+    "Refinement",
     "TensorEntry",
     "ThresholdPolicy",
     "Tiling",
     "Training",
+    "field_path",
     "format_version",
+    "member_tensor",
 ]
 
 FORMAT_NAME = "pyad_edge engine"
-FORMAT_VERSION = 3  # the newest that is read; a file has the oldest that can hold it
+FORMAT_VERSION = 4  # the newest that is read; a file has the oldest that can hold it
 
-Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=2000)]
-Side: TypeAlias = Annotated[int, Field(ge=1, le=16384)]
-Size: TypeAlias = tuple[Side, Side]  # (height, width)
-Count: TypeAlias = Annotated[int, Field(ge=1)]
-Dim: TypeAlias = Annotated[int, Field(ge=1, le=16384)]
-Positive: TypeAlias = Annotated[float, Field(gt=0)]
-NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
-Scalar: TypeAlias = bool | int | float | str | None
-TensorName: TypeAlias = Annotated[
-    str, Field(pattern=r"^[a-z][a-z0-9_]*(/[a-z0-9_]+)*$", max_length=100)
-]
+Method: TypeAlias = Literal["patchcore", "reconpatch", "recontrast"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class CreatedWith(_Model):
+class CreatedWith(StrictModel):
     """Versions of the packages that wrote the file."""
 
     pyad_edge: Text
     numpy: Text
     onnxruntime: Text
-
-
-class Backbone(_Model):
-    """The network and where it comes from."""
-
-    name: Text
-    weights_sha256: Sha256 | None  # None: the ONNX file came without a record of its weights
-    onnx_sha256: Sha256  # of the tensor network/onnx
-    outputs: Annotated[tuple[Text, ...], Field(min_length=1, max_length=16)]
-
-
-class Preprocessing(_Model):
-    """Arguments of the ``preprocess`` kernel."""
-
-    resize: Size | Side  # (height, width), or the shorter side
-    crop: Size | None
-    mean: tuple[float, float, float]  # RGB, on the 0..1 scale
-    std: tuple[Positive, Positive, Positive]
-    color_order: Literal["rgb", "bgr"]  # of the frames that come in
 
 
 def _known_format(name: str) -> str:
@@ -98,7 +99,7 @@ def _known_format(name: str) -> str:
     return name
 
 
-class Tiling(_Model):
+class Tiling(StrictModel):
     """How large frames are cut: all in pixels of the frame, (height, width)."""
 
     size: Size
@@ -106,7 +107,7 @@ class Tiling(_Model):
     align: Size  # tiles begin at multiples of it: whole cells of every level of the network
 
 
-class InputSpec(_Model):
+class InputSpec(StrictModel):
     """What frames a camera gives, and how frames of other sizes than the network's are fitted."""
 
     pixel_format: Annotated[str, AfterValidator(_known_format)]  # by PFNC
@@ -118,103 +119,34 @@ class InputSpec(_Model):
     mask: bool  # whether the file has a region of interest, input/mask
 
 
-class Network(_Model):
-    """Sizes that the network fixes."""
-
-    input_size: Size  # after resize and crop
-    grid: Size  # patches per picture
-
-
-class Aggregation(_Model):
-    """Arguments of the ``patch_aggregation`` kernel."""
-
-    variant: Literal["official", "average"]
-    pre_dim: Dim | None
-    target_dim: Dim | None
-
-
-class MemoryBankHead(_Model):
-    """How distances to the memory bank become patch scores."""
-
-    type: Literal["memory_bank"]
-    aggregation: Aggregation
-    scoring: Literal["reweighted", "maximum"]
-    neighbors: Count
-
-
-class IndexErrors(_Model):
-    """What an approximate index misses, against exact search, on normal pictures held out."""
-
-    pictures: Count
-    patches: Count
-    recall_at_1: Annotated[float, Field(ge=0, le=1)]  # patches whose nearest row was found
-    patch_mean: NotNegative  # relative error of a patch's distance to its nearest row
-    patch_max: NotNegative
-    image_mean: NotNegative  # relative error of a picture's score, either way
-    image_max: NotNegative
-    exact_searches: Annotated[int, Field(ge=0)]  # patches that got too few candidates
-
-
-class IvfPqSettings(_Model):
-    """A faiss IndexIVFPQ over the bank's rows: approximate search, re-ranked canonically."""
-
-    type: Literal["faiss_ivfpq"]
-    faiss: Text  # version that trained it
-    nlist: Annotated[int, Field(ge=1, le=1 << 20)]  # inverted lists
-    m: Dim  # sub-quantizers; a code has m * nbits bits
-    nbits: Annotated[int, Field(ge=4, le=8)]
-    nprobe: Count  # lists searched per patch
-    candidates: Annotated[int, Field(ge=1, le=2048)]  # rows re-ranked per patch
-
-
-class IvfPqIndex(IvfPqSettings):
-    """The same with what it misses, as an engine records it."""
-
-    errors: IndexErrors
-
-    def statement(self) -> str:
-        """What it is and what it misses, in two sentences for people."""
-        found, size = self.errors, (self.m * self.nbits + 7) // 8
-        return (
-            f"approximate: faiss IVF-PQ, {self.nlist:,} lists of {size}-byte codes, "
-            f"{self.nprobe} searched, {self.candidates} rows re-ranked. On {found.pictures} "
-            f"held-out normal pictures it found {found.recall_at_1:.2%} of the nearest rows; "
-            f"patch distances are {found.patch_mean:.2%} too large on average, at most "
-            f"{found.patch_max:.1%}, picture scores off by {found.image_mean:.2%}, at most "
-            f"{found.image_max:.1%}."
-        )
-
-
-class AnomalyMap(_Model):
-    """Arguments of the ``anomaly_map`` kernel."""
-
-    sigma: Annotated[float, Field(ge=0, le=256)]  # pixels of the network's input
-
-
-class ThresholdPolicy(_Model):
+class ThresholdPolicy(StrictModel):
     """The rate of normal parts that may be rejected; the value follows from the scores."""
 
     false_reject: Annotated[float, Field(gt=0, le=0.5)]
 
 
-class Training(_Model):
+class Training(StrictModel):
     """What the engine was fitted on, and how."""
 
     pictures: Count  # behind the bank
     calibration_pictures: Annotated[int, Field(ge=2)]  # held out of the bank
     fingerprint: Text  # of the training pictures
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    coreset_ratio: Annotated[float, Field(gt=0, le=1)]
+    coreset_ratio: Annotated[float, Field(gt=0, le=1)] | None = None  # None: no bank, no field
     settings: dict[str, Scalar]
 
+    @model_serializer(mode="wrap")
+    def _without_absent_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _present(self, handler(self), ("coreset_ratio",))
 
-class Golden(_Model):
+
+class Golden(StrictModel):
     """How far a golden score may drift, relative to the stored one."""
 
     tolerance: Annotated[float, Field(ge=0, lt=1)]
 
 
-class TensorEntry(_Model):
+class TensorEntry(StrictModel):
     """One tensor of the file."""
 
     dtype: Literal["uint8", "uint16", "int32", "int64", "float32", "float64"]
@@ -222,34 +154,79 @@ class TensorEntry(_Model):
     sha256: Sha256  # of its bytes: little-endian, row-major
 
 
-class ManifestDraft(_Model):
-    """A manifest before its tensors are known: what a method's export fills in."""
+class ManifestDraft(StrictModel):
+    """A manifest before its tensors are known: what a method's export fills in.
 
-    method: Literal["patchcore"]
+    Fields that are None here by default are then not in the file at all.
+    """
+
+    method: Method
     created_with: CreatedWith
     backbone: Backbone
     preprocessing: Preprocessing
     network: Network
-    head: MemoryBankHead
+    head: Head
     anomaly_map: AnomalyMap
     score_meaning: Text
     threshold: ThresholdPolicy
     training: Training
     golden: Golden
-    index: IvfPqIndex | None = None  # None: exact search, and no such field in the file
-    input: InputSpec | None = None  # None: uint8 RGB, BGR or mono, resized; no such field either
+    index: IvfPqIndex | None = None  # None: exact search
+    input: InputSpec | None = None  # None: uint8 RGB, BGR or mono, resized
+    # An ensemble's further members; the fields above describe the first. None: no ensemble.
+    members: (
+        Annotated[tuple[Member, ...], Field(min_length=1, max_length=MAX_MEMBERS - 1)] | None
+    ) = None
+    fusion: Fusion | None = None  # of an ensemble, and only of one
+    refinement: Refinement | None = None  # None: the map is the head's
 
     @model_serializer(mode="wrap")
     def _without_absent_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = handler(self)
-        for name in ("index", "input"):
-            if getattr(self, name) is None:
-                fields.pop(name, None)
-        return fields
+        return _present(self, handler(self), _OPTIONAL)
+
+    @property
+    def memory_bank(self) -> MemoryBankHead:
+        """The head of an engine that has a memory bank.
+
+        Raises:
+            TypeError: if it has none: a programming error, as the method says it.
+        """
+        if not isinstance(self.head, MemoryBankHead):
+            raise TypeError(f"[engine] expected the head of a memory bank, got '{self.head.type}'.")
+        return self.head
+
+    @property
+    def all_members(self) -> tuple[Member, ...]:
+        """Every network with its bank: the one of the top-level fields, then ``members``.
+
+        Raises:
+            TypeError: if the engine has no memory bank.
+        """
+        first = Member(
+            name=self.backbone.name,
+            backbone=self.backbone,
+            preprocessing=self.preprocessing,
+            network=self.network,
+            head=self.memory_bank,
+            anomaly_map=self.anomaly_map,
+            training_settings=self.training.settings,
+        )
+        return (first, *(self.members or ()))
 
 
-def format_version(draft: ManifestDraft) -> Literal[1, 2, 3]:
-    """The oldest format that can hold an engine: 3 with an input, 2 with an index, else 1."""
+_OPTIONAL = ("index", "input", "members", "fusion", "refinement")
+
+
+def format_version(draft: ManifestDraft) -> Literal[1, 2, 3, 4]:
+    """The oldest format that can hold an engine: 1 is PatchCore, exact, on pictures as they are.
+
+    2 adds an index, 3 an input; 4 the other methods, sums, ensembles and refinements.
+    """
+    new = draft.members or draft.fusion or draft.refinement or draft.training.coreset_ratio is None
+    if draft.method != "patchcore" or new or not isinstance(draft.head, MemoryBankHead):
+        return 4
+    if draft.head.aggregation.variant == "sum":
+        return 4
     if draft.input is not None:
         return 3
     return 1 if draft.index is None else 2
@@ -259,11 +236,34 @@ class Manifest(ManifestDraft):
     """The whole manifest, as the file holds it."""
 
     format: Literal["pyad_edge engine"]
-    format_version: Literal[1, 2, 3]
+    format_version: Literal[1, 2, 3, 4]
     tensors: dict[TensorName, TensorEntry]
 
     @model_validator(mode="after")
     def _version_has_its_fields(self) -> Manifest:
-        if self.format_version != format_version(self):
-            raise ValueError("format 2 has an index, format 3 an input, format 1 neither")
+        if self.format_version != (oldest := format_version(self)):
+            raise ValueError(
+                "format 2 has an index, format 3 an input, format 4 another method, sums, members "
+                f"or a refinement, format 1 none of these, so this is format {oldest}"
+            )
         return self
+
+
+def field_path(place: tuple[int | str, ...]) -> str:
+    """Where in a manifest pydantic found something wrong, as ``head.neighbors``."""
+    kinds = ("memory_bank", "cosine_distance")  # which pydantic names after the field 'head'
+    return ".".join(
+        str(part)
+        for before, part in zip(("", *place), place, strict=False)
+        if not (before == "head" and part in kinds)
+    )
+
+
+def _present(
+    model: StrictModel, fields: dict[str, Any], optional: tuple[str, ...]
+) -> dict[str, Any]:
+    """Dumped fields without the optional ones that are None."""
+    for name in optional:
+        if getattr(model, name) is None:
+            fields.pop(name, None)
+    return fields

@@ -25,7 +25,7 @@ from pyad_edge.engine_format import (
     layout,
     strict_json,
 )
-from pyad_edge.engine_manifest import FORMAT_NAME, FORMAT_VERSION, Manifest
+from pyad_edge.engine_manifest import FORMAT_NAME, FORMAT_VERSION, Manifest, field_path
 from pyad_edge.errors import EngineError
 
 __all__ = ["FOREIGN", "RECOPY", "engine_error", "verify_bytes"]
@@ -133,7 +133,7 @@ def _manifest(header: bytes, source: str) -> Manifest:
         canonical = canonical_json(manifest.model_dump(mode="json"))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "manifest"
+        place = field_path(first["loc"]) or "manifest"
         what = f"has a manifest that pyad_edge does not accept: {place}: {first['msg']}"
         raise engine_error(source, what, _EXPORT) from error
     except ValueError as error:

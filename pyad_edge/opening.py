@@ -68,7 +68,7 @@ def build_pipeline(
     parts: dict[str, Any] = {
         "preprocessing": manifest.preprocessing,
         "backend": opened,
-        "head": MemoryBankHead(bank, manifest.head, approximate=approximate),
+        "head": MemoryBankHead(bank, manifest.memory_bank, approximate=approximate),
         "sigma": manifest.anomaly_map.sigma,
     }
     if (pipeline := pipeline_of(engine, parts, declared)) is not None:

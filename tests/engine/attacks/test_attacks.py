@@ -134,10 +134,10 @@ def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
 
 def test_newer_version() -> None:
     def newer(manifest: dict[str, Any]) -> None:
-        manifest["format_version"] = 4
+        manifest["format_version"] = 5
         manifest["field of the future"] = 1
 
-    refused(changed(newer), r"engine format 4, but .* up to format 3\. Update it: pip install")
+    refused(changed(newer), r"engine format 5, but .* up to format 4\. Update it: pip install")
 
 
 def test_unknown_method() -> None:

@@ -15,7 +15,7 @@ from pyad_edge.ops._native import native
 __all__ = ["AggregationPlan", "Variant", "output_dim", "patch_aggregation"]
 
 Array = NDArray[np.float32]
-Variant = Literal["official", "average"]
+Variant = Literal["official", "average", "sum"]
 
 
 class AggregationPlan:
@@ -25,8 +25,8 @@ class AggregationPlan:
 
     Args:
         channels: C_l of every level, the finest level first.
-        variant: ``"official"`` (3x3 windows, adaptive average pools) or ``"average"`` (3x3 mean and
-            concatenation); see :func:`patch_aggregation`.
+        variant: ``"official"`` (3x3 windows, adaptive average pools), ``"average"`` (3x3 mean and
+            concatenation) or ``"sum"`` (no window, levels added); see :func:`patch_aggregation`.
         pre_dim: descriptor length per level; only for ``"official"``.
         target_dim: length of the result; only for ``"official"``.
 
@@ -108,11 +108,14 @@ def patch_aggregation(
 
     ``"average"``: a 3x3 mean per level (padding zeros counted), resized bilinearly, concatenated.
 
+    ``"sum"``: levels of equally many channels, resized bilinearly, added. For networks that end in
+    a linear map of the descriptors, level by level, such as a folded ReConPatch.
+
     Source: PatchCore (Roth et al., 2022), eqs. 1-3. NaN spreads to every patch that sees it.
 
     Args:
         features: one (N, C_l, h_l, w_l) float32 array per level, the finest level first.
-        variant: ``"official"`` or ``"average"``.
+        variant: ``"official"``, ``"average"`` or ``"sum"``.
         pre_dim: descriptor length per level; only for ``"official"``.
         target_dim: length of the result; only for ``"official"``.
 
@@ -146,17 +149,23 @@ def output_dim(
             "[patch_aggregation] expected at least one level, each with at least one channel, got "
             f"channels={list(channels)}."
         )
-    if variant == "average":
+    if variant in ("average", "sum"):
         if pre_dim is not None or target_dim is not None:
             raise ValueError(
-                f"[patch_aggregation] the variant 'average' keeps all {sum(channels)} channels and "
-                f"takes neither pre_dim nor target_dim, got {pre_dim} and {target_dim}. Leave them "
-                "out, or choose the variant 'official'."
+                f"[patch_aggregation] the variant {variant!r} keeps all channels and takes neither "
+                f"pre_dim nor target_dim, got {pre_dim} and {target_dim}. Leave them out, or "
+                "choose the variant 'official'."
             )
-        return sum(channels)
+        if variant == "sum" and len(set(channels)) > 1:
+            raise ValueError(
+                "[patch_aggregation] the variant 'sum' adds levels of equally many channels, got "
+                f"channels={list(channels)}. Choose the variant 'average'."
+            )
+        return int(channels[0]) if variant == "sum" else sum(channels)
     if variant != "official":
         raise ValueError(
-            f"[patch_aggregation] expected variant 'official' or 'average', got {variant!r}."
+            "[patch_aggregation] expected variant 'official', 'average' or 'sum', got "
+            f"{variant!r}."
         )
     if pre_dim is None or target_dim is None or pre_dim < 1 or target_dim < 1:
         raise ValueError(
@@ -204,6 +213,8 @@ def _native_plan(
         if variant == "average":
             dim = sum(channels[:index]) + np.repeat(np.arange(C), 9)
             flat, weight = np.arange(9 * C), np.full(9 * C, 1.0 / 9.0)
+        elif variant == "sum":  # each channel's centre
+            dim, flat, weight = np.arange(C), 9 * np.arange(C) + 4, np.ones(C)
         else:
             dim, flat, weight = _official_level(index, len(channels), C, pre_dim or 0, target_dim)
         if len(dim) == 0:

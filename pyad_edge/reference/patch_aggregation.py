@@ -18,7 +18,7 @@ Matrix = NDArray[np.float64]
 def patch_aggregation(
     features: Sequence[NDArray[np.float32]],
     *,
-    variant: Literal["official", "average"] = "official",
+    variant: Literal["official", "average", "sum"] = "official",
     pre_dim: int | None = None,
     target_dim: int | None = None,
 ) -> NDArray[np.float32]:
@@ -29,12 +29,17 @@ def patch_aggregation(
         windows = unfold(level)  # (N, h_l, w_l, C, 9)
         if variant == "average":
             windows = windows.mean(axis=-1, keepdims=True)
+        elif variant == "sum":
+            windows = windows[..., 4:5]
         if level.shape[2:] != (h, w):
             windows = bilinear(bilinear(windows, h, 1), w, 2)
         windows = windows.reshape(*windows.shape[:3], -1)
         if pre_dim is not None:
             windows = adaptive_average_pool(windows, pre_dim)
         levels.append(windows)
+    if variant == "sum":
+        added: NDArray[np.float32] = np.sum(levels, axis=0).astype(np.float32)
+        return added
     descriptors = np.concatenate(levels, axis=-1)
     if target_dim is not None:
         descriptors = adaptive_average_pool(descriptors, target_dim)

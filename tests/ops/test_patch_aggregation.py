@@ -57,6 +57,32 @@ def test_average_agrees_with_the_reference_in_every_form(
 
 
 @pytest.mark.parametrize(
+    "levels",
+    [
+        [(64, 10, 10), (64, 5, 5)],
+        [(33, 29, 17), (33, 15, 9), (33, 4, 3)],
+        [(7, 3, 4), (7, 7, 6)],  # a deeper level on a finer grid
+        [(40, 6, 6), (40, 6, 6)],
+        [(5, 1, 1)],
+    ],
+)
+def test_sum_agrees_with_the_reference_in_every_form(levels: list[tuple[int, int, int]]) -> None:
+    (out,) = check(ops.patch_aggregation, plain, maps(levels), variant="sum", atol=2e-6)
+    assert out.shape[3] == levels[0][0]
+
+
+def test_sum_of_one_level_is_a_transposition() -> None:
+    (level,) = maps([(19, 5, 7)])
+    out = ops.patch_aggregation([level], variant="sum")
+    assert out.tobytes() == np.ascontiguousarray(level.transpose(0, 2, 3, 1)).tobytes()
+
+
+def test_sum_refuses_levels_of_different_channels() -> None:
+    with pytest.raises(ValueError, match=r"equally many channels, got channels=\[8, 16\]"):
+        ops.patch_aggregation(maps([(8, 4, 4), (16, 2, 2)]), variant="sum")
+
+
+@pytest.mark.parametrize(
     ("levels", "pre_dim", "target_dim"),
     [
         ([(128, 28, 28), (256, 14, 14)], 384, 384),
@@ -101,9 +127,9 @@ def test_wide_resnet_has_the_known_closed_form() -> None:
     np.testing.assert_allclose(ours[2, 3, 512:], 0.75 * boxes[0] + 0.25 * boxes[1], atol=1e-6)
 
 
-@pytest.mark.parametrize("variant", ["official", "average"])
+@pytest.mark.parametrize("variant", ["official", "average", "sum"])
 def test_batch_equals_single_pictures_bit_for_bit(variant: Any) -> None:
-    levels = [(12, 14, 11), (20, 7, 6)]
+    levels = [(12, 14, 11), (12 if variant == "sum" else 20, 7, 6)]
     settings: dict[str, Any] = {"variant": variant}
     if variant == "official":
         settings |= {"pre_dim": 30, "target_dim": 41}

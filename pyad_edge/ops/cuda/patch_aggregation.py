@@ -33,7 +33,7 @@ def patch_aggregation(
     Args:
         features: one (N, C_l, h_l, w_l) float32 array per level, at most 8, the finest level first,
             on the host or on the device.
-        variant: ``"official"`` or ``"average"``.
+        variant: ``"official"``, ``"average"`` or ``"sum"``.
         pre_dim: descriptor length per level; only for ``"official"``.
         target_dim: length of the result; only for ``"official"``.
         out: C-contiguous float32 (N, h, w, D) on the device to write into.

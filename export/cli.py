@@ -22,6 +22,12 @@ from pyad_edge.cli import (
 )
 from pyad_edge.console import err, out, print_json, run_app
 from pyad_edge.errors import SettingError
+from pyad_edge.export.augment_study import (
+    SHEET,
+    AugmentStudy,
+    render_study,
+    study_augmentations,
+)
 from pyad_edge.export.demo import run_demo
 from pyad_edge.export.evaluate import evaluate, render
 from pyad_edge.export.frame_settings import FrameSettings
@@ -275,12 +281,26 @@ def eval_command(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Write an overlay of every test picture to this folder."),
     ] = None,
+    augment: Annotated[
+        bool,
+        typer.Option(
+            "--augment",
+            help="How the engine bears pictures that are turned, shifted, relit or blurred; --save "
+            "writes a sheet of them.",
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of --augment.")] = 0,
     false_reject: FalseReject = None,
     threshold: FixedThreshold = None,
     threads: Threads = None,
 ) -> None:
     """Measure an engine: AUROC of pictures and pixels, AUPRO, F1, false rejects, ms per picture."""
     runtime = open_runtime(engine, false_reject=false_reject, threshold=threshold, threads=threads)
+    if augment:
+        with progress_bar() as progress:
+            study = study_augmentations(runtime, data, seed=seed, save=save, progress=progress)
+        _print_study(study, as_json=as_json, save=save)
+        return
     with progress_bar() as progress:
         report = evaluate(runtime, data, save=save, progress=progress)
     if as_json:
@@ -291,6 +311,17 @@ def eval_command(
             err.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
         if save is not None:
             err.print(f"Overlays: {escape(str(save))}")
+
+
+def _print_study(study: AugmentStudy, *, as_json: bool, save: Path | None) -> None:
+    if as_json:
+        print_json(study.to_dict())
+        return
+    out.print(render_study(study))
+    for note in study.notes:
+        err.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
+    if save is not None:
+        err.print(f"Sheet: {escape(str(save / SHEET))}")
 
 
 @backbone_app.command("export")

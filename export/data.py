@@ -30,6 +30,7 @@ __all__ = [
     "load_dataset",
     "read_mask",
     "read_mask_at",
+    "read_truth",
     "split_holdout",
 ]
 
@@ -219,7 +220,7 @@ def read_mask(
         DataError: The mask is unreadable, of another size than its picture, or its largest value
             lies in 1..127, so that > 0.5 would silently erase it.
     """
-    grey = _read_truth(path, picture_size)
+    grey = read_truth(path, picture_size)
     planes = preprocess(grey, resize=resize, crop=crop, mean=(0.0,) * 3, std=(1.0,) * 3)
     return np.asarray(planes[0, 0] > 0.5)
 
@@ -247,12 +248,20 @@ def read_mask_at(
     Raises:
         DataError: As for ``read_mask``.
     """
-    truth = _read_truth(path, picture_size) > 127
+    truth = read_truth(path, picture_size) > 127
     return np.asarray(covered(truth, box=box, grid=map_size) > 0.5)
 
 
-def _read_truth(path: str | Path, picture_size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
-    """A mask's plane, (H, W) uint8, after all checks."""
+def read_truth(path: str | Path, picture_size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
+    """A mask's plane, (H, W) uint8, as the file holds it.
+
+    Args:
+        path: A picture with 0 = normal, 255 = defect.
+        picture_size: (H, W) that it must have, or None.
+
+    Raises:
+        DataError: As for ``read_mask``.
+    """
     grey = read_image(path)[..., 0]
     if picture_size is not None and grey.shape != tuple(picture_size):
         raise DataError(

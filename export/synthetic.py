@@ -198,7 +198,6 @@ def _blend(
         cover = np.where(mask, np.maximum(cover, 0.5), cover)  # thin regions do not fade away
         cover[cover < 0.02] = 0.0
     cover *= np.float32(opacity)
-    if picture.ndim == 3:
-        cover = cover[..., None]
-    mixed = picture + cover * (source.astype(np.float32) - picture)
+    weight = cover if picture.ndim == 2 else np.expand_dims(cover, 2)
+    mixed = picture + weight * (source.astype(np.float32) - picture)
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)

@@ -32,7 +32,7 @@ def smooth_noise(
         grid = (max(2, round(H * size)), max(2, round(W * size)))
         values = rng.standard_normal(grid, dtype=np.float32)
         total += cv2.resize(values, (W, H), interpolation=cv2.INTER_CUBIC) * np.float32(0.5**octave)
-    return total / np.float32(total.std() + 1e-6)
+    return np.asarray(total / np.float32(total.std() + 1e-6), np.float32)
 
 
 def random_region(
@@ -78,7 +78,9 @@ def _from_point(shape: tuple[int, int], rng: np.random.Generator) -> Field:
     columns = np.arange(W, dtype=np.float32)[None, :] - np.float32(x)
     along = np.float32(np.cos(turn)) * columns + np.float32(np.sin(turn)) * rows
     across = np.float32(np.cos(turn)) * rows - np.float32(np.sin(turn)) * columns
-    return np.hypot(along / np.float32(stretch), across * np.float32(stretch))
+    return np.asarray(
+        np.hypot(along / np.float32(stretch), across * np.float32(stretch)), np.float32
+    )
 
 
 def _from_line(shape: tuple[int, int], rng: np.random.Generator, *, length: float) -> Field:

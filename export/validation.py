@@ -27,8 +27,17 @@ from pyad_edge.export.synthetic import Frame, SyntheticSettings, add_defect
 from pyad_edge.export.synthetic_textures import Textures
 from pyad_edge.images import read_image
 from pyad_edge.ops import preprocess
+from pyad_edge.roi import covered
 
-__all__ = ["ScoreCall", "Validation", "mask_at_map", "scorer", "split_validation", "validate"]
+__all__ = [
+    "ScoreCall",
+    "Validation",
+    "mask_at_map",
+    "mask_of",
+    "scorer",
+    "split_validation",
+    "validate",
+]
 
 ScoreCall = Callable[[Frame], tuple[float, NDArray[np.floating]]]
 """One frame to its picture score and its (H, W) anomaly map."""
@@ -167,6 +176,19 @@ def validate(
         pictures=len(paths),
         defects=per_picture * len(paths),
     )
+
+
+def mask_of(pipeline: Any, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A defect's mask (H, W) at the resolution of a pipeline's maps, whatever its size policy.
+
+    Args:
+        pipeline: its ``map_box`` and ``preprocessing`` say where a map lies on a frame.
+        mask: (H, W) bool, of the frame.
+    """
+    if pipeline.input_info["size_policy"] in ("letterbox", "tile"):
+        box = pipeline.map_box((mask.shape[0], mask.shape[1]))
+        return np.asarray(covered(mask, box=box, grid=pipeline.input_size) > 0.5)
+    return mask_at_map(mask, pipeline.preprocessing)
 
 
 def mask_at_map(mask: NDArray[np.bool_], preprocessing: Preprocessing) -> NDArray[np.bool_]:

@@ -1,0 +1,1 @@
+"""Refinement of anomaly maps: a small network trained on synthetic defects (ReConPatch, D)."""

@@ -47,7 +47,7 @@ class CosineHead(StrictModel):
     type: Literal["cosine_distance"]
     # (encoder, decoder), each an index into backbone.outputs
     pairs: Annotated[tuple[tuple[_Output, _Output], ...], Field(min_length=1, max_length=16)]
-    score: Literal["maximum", "mean"]  # of the map, before it is smoothed or after: see the format
+    score: Literal["maximum", "mean"]  # the picture's: of the smoothed map
     align_corners: bool
 
 

@@ -86,13 +86,13 @@ def check_golden(manifest: Manifest, sizes: Mapping[str, int]) -> str | None:
     return _check_golden_tiles(tiling, G, (H, W), manifest) if tiling is not None else None
 
 
-def patch_limits(manifest: Manifest) -> tuple[int, int]:
-    """(h, w) patches that a training picture has at most."""
+def patch_limits(manifest: Manifest, grid: tuple[int, int]) -> tuple[int, int]:
+    """(h, w) patches that a training picture has at most, on a network's grid."""
     spec = manifest.input
     if spec is None or spec.tiling is None:
-        return manifest.network.grid
+        return grid
     sides = spec.frame_size or (MAX_SIDE, MAX_SIDE)
-    (h, w), (tall, wide) = manifest.network.grid, spec.tiling.size
+    (h, w), (tall, wide) = grid, spec.tiling.size
     return -(-sides[0] * h // tall), -(-sides[1] * w // wide)
 
 

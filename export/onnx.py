@@ -33,7 +33,7 @@ from pyad_edge.export.networks import (
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["OPSETS", "BackboneExport", "export_backbone"]
+__all__ = ["OPSETS", "BackboneExport", "export_backbone", "finish", "quiet"]
 
 OPSETS = (17, 18)
 TRACE_SIZE = (96, 128)
@@ -129,7 +129,7 @@ def export_backbone(
             pass
         case _:
             source = Path(weights)
-    with _quiet():
+    with quiet():
         network = build_network(name, weights=source, seed=seed)
         levels = find_levels(network, names)
         truncated = truncate(network, levels)
@@ -148,7 +148,7 @@ def export_backbone(
             "strides": strides,
             "channels": channels,
         }
-        model = _finish(model, about)
+        model = finish(model, about)
         absolute, relative = _compare(network, truncated, levels, model)
     _write(out, model)
     return BackboneExport(
@@ -242,7 +242,7 @@ def _to_onnx(
     return buffer.getvalue()
 
 
-def _finish(model: bytes, about: dict[str, Any]) -> bytes:
+def finish(model: bytes, about: dict[str, Any]) -> bytes:
     """Adds the metadata and checks the file's form."""
     onnx = require("onnx")
     proto = onnx.load_from_string(model)
@@ -285,7 +285,7 @@ def _compare(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps what exporters and hubs have to say away from users; failures arrive as exceptions."""
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)

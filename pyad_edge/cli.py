@@ -14,6 +14,7 @@ from pyad_edge.bench.command import bench_command
 from pyad_edge.console import out, print_json, run_app
 from pyad_edge.doctor import Finding, examine
 from pyad_edge.engine import describe, read_engine
+from pyad_edge.engine_table import engine_rows
 from pyad_edge.errors import PyadError
 from pyad_edge.ops import cpu_level
 from pyad_edge.options import (
@@ -82,38 +83,10 @@ def info(
     if as_json:
         print_json(content)
         return
-    training, head, aggregation = (
-        content["training"],
-        content["head"],
-        content["head"]["aggregation"],
-    )
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    rows = {
-        "engine": f"{content['path']} ({content['bytes'] / 1e6:.1f} MB, "
-        f"format {content['format_version']}, verified)",
-        "sha-256": content["file_sha256"],
-        "method": f"{content['method']}, scoring {head['scoring']}, "
-        f"aggregation {aggregation['variant']}",
-        "backbone": f"{content['backbone']['name']}: {', '.join(content['backbone']['outputs'])}",
-        "weights": content["backbone"]["weights_sha256"] or "not recorded",
-        "input": f"{_size(content['network']['input_size'])} px, frames in "
-        f"{content['preprocessing']['color_order'].upper()} order or mono, "
-        f"{_size(content['network']['grid'])} patches",
-        "memory bank": f"{content['bank']['rows']:,} rows x {content['bank']['dimensions']} "
-        f"({training['coreset_ratio']:g} of all patches, seed {training['seed']})",
-        "search": content["search"],
-        "fitted on": f"{training['pictures']:,} pictures, "
-        f"fingerprint {training['fingerprint'][:16]}",
-        "score": content["score_meaning"],
-        "threshold": content["threshold"]["statement"],
-        "self-test": f"{content['golden_pictures']} golden pictures, checked at every open",
-        "made with": ", ".join(
-            f"{name} {version}" for name, version in content["created_with"].items()
-        ),
-    }
-    for name, text in rows.items():
+    for name, text in engine_rows(content):
         table.add_row(name, escape(text))
     out.print(table, highlight=False)
 
@@ -147,10 +120,6 @@ def _print_findings(findings: list[Finding]) -> None:
     for finding in findings:
         table.add_row(marks[finding.state], finding.name, escape(finding.detail))
     out.print(table, highlight=False)
-
-
-def _size(size: list[int]) -> str:
-    return f"{size[1]} x {size[0]}"
 
 
 def main() -> None:

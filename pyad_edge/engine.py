@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pyad_edge.calibration import threshold_for
 from pyad_edge.engine_format import ALIGNMENT, MAX_FILE_BYTES
-from pyad_edge.engine_manifest import Manifest
+from pyad_edge.engine_manifest import Manifest, member_tensor
 from pyad_edge.engine_verify import FOREIGN, engine_error, verify_bytes
 from pyad_edge.errors import EngineError, ResourceError
 
@@ -79,16 +79,24 @@ def describe(engine: Engine) -> dict[str, Any]:
         **dataclasses.asdict(threshold),
         "statement": threshold.statement(),
     }
-    rows, dimensions = engine.tensors["bank/features"].shape
+    for i, member in enumerate(manifest.get("members", ()), start=1):
+        member["bank"] = _bank(engine, i)
+    index, has_bank = engine.manifest.index, "bank/features" in engine.tensors
+    search = "exact" if index is None else index.statement()
     return {
         "path": str(engine.path),
         "file_sha256": engine.file_sha256,
         "bytes": engine.size,
-        "bank": {"rows": rows, "dimensions": dimensions},
-        "search": "exact" if engine.manifest.index is None else engine.manifest.index.statement(),
+        "bank": _bank(engine, 0) if has_bank else None,
+        "search": search if has_bank else None,
         "golden_pictures": len(engine.tensors["golden/scores"]),
         **manifest,
     }
+
+
+def _bank(engine: Engine, member: int) -> dict[str, int]:
+    rows, dimensions = engine.tensors[member_tensor(member, "bank/features")].shape
+    return {"rows": rows, "dimensions": dimensions}
 
 
 def _read(path: Path) -> NDArray[np.uint8]:

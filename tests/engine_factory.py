@@ -5,23 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.engine_format import canonical_json, encode_names
 from pyad_edge.engine_manifest import (
+    MODIFIED_Z_BETA,
     Aggregation,
     AnomalyMap,
     Backbone,
+    CosineHead,
     CreatedWith,
+    Fusion,
     Golden,
     InputSpec,
     ManifestDraft,
+    Member,
     MemoryBankHead,
     Network,
     Preprocessing,
+    Refinement,
     ThresholdPolicy,
     Tiling,
     Training,
@@ -108,6 +113,96 @@ def declared_engine(*, seed: int = 0) -> tuple[ManifestDraft, Tensors]:
     )
     preprocessing = draft.preprocessing.model_copy(update={"resize": (32, 32), "crop": None})
     return draft.model_copy(update={"input": spec, "preprocessing": preprocessing}), tensors
+
+
+def reconpatch_engine(*, seed: int = 0, onnx: bytes = b"ONNX") -> tuple[ManifestDraft, Tensors]:
+    """The small engine with levels that are added (format 4)."""
+    draft, tensors = small_engine(seed=seed, onnx=onnx)
+    aggregation = Aggregation(variant="sum", pre_dim=None, target_dim=None)
+    head = draft.memory_bank.model_copy(update={"aggregation": aggregation})
+    return draft.model_copy(update={"method": "reconpatch", "head": head}), tensors
+
+
+def ensemble_engine(
+    *, seed: int = 0, onnx: tuple[bytes, ...] = (b"ONNX", b"ONNX of another")
+) -> tuple[ManifestDraft, Tensors]:
+    """The small engine and another of a finer grid, more rows and other grey levels (format 4)."""
+    draft, tensors = small_engine(seed=seed, onnx=onnx[0])
+    rng = np.random.default_rng(seed)
+    members = []
+    for i, model in enumerate(onnx[1:], start=1):
+        rows, grid = 5 + i, (8, 8)
+        other, parts = small_engine(seed=seed + i, rows=rows, onnx=model)
+        places = [rng.integers(0, n, rows, dtype=np.int32) for n in (3, *grid)]
+        tensors |= {
+            f"members/{i}/network/onnx": parts["network/onnx"],
+            f"members/{i}/bank/features": parts["bank/features"],
+            f"members/{i}/bank/sources": np.stack(places, axis=1),
+        }
+        members.append(
+            Member(
+                name=f"tiny {i}",
+                backbone=other.backbone,
+                preprocessing=other.preprocessing.model_copy(update={"mean": (0.5, 0.5, 0.5)}),
+                network=Network(input_size=(32, 32), grid=grid),
+                head=other.memory_bank,
+                anomaly_map=other.anomaly_map,
+                training_settings={"layers": "2,3"},
+            )
+        )
+    count = len(onnx)
+    fusion = Fusion(
+        beta=MODIFIED_Z_BETA,
+        median=tuple(4.0 + i for i in range(count)),
+        mad=tuple(1.0 + i for i in range(count)),
+        map_median=tuple(3.0 + i for i in range(count)),
+        map_mad=tuple(0.5 + i for i in range(count)),
+    )
+    for name in ("calibration/scores", "calibration/map_maxima", "golden/scores"):
+        tensors[name] = tensors[name] - np.float32(4)  # modified z-scores may be negative
+    return draft.model_copy(update={"members": tuple(members), "fusion": fusion}), tensors
+
+
+def recontrast_engine(*, seed: int = 0, onnx: bytes = b"ONNX") -> tuple[ManifestDraft, Tensors]:
+    """Cosine distances of two pairs; no bank (format 4)."""
+    draft, tensors = small_engine(seed=seed, onnx=onnx)
+    head = CosineHead(
+        type="cosine_distance", pairs=((0, 2), (1, 3)), score="maximum", align_corners=True
+    )
+    outputs = ("encoder 2", "encoder 3", "decoder 2", "decoder 3")
+    changes = {
+        "method": "recontrast",
+        "head": head,
+        "backbone": draft.backbone.model_copy(update={"outputs": outputs}),
+        "training": draft.training.model_copy(update={"coreset_ratio": None}),
+        "score_meaning": "largest cosine distance between encoder and decoder",
+    }
+    kept = {name: t for name, t in tensors.items() if not name.startswith("bank/")}
+    return draft.model_copy(update=changes), kept
+
+
+def refined(
+    draft: ManifestDraft,
+    tensors: Tensors,
+    *,
+    score: Literal["maximum", "keep"] = "keep",
+    onnx: bytes = b"ONNX of refinement",
+) -> tuple[ManifestDraft, Tensors]:
+    """The same engine with a refinement of its map (format 4)."""
+    names = ["calibration/map_maxima"]
+    if score == "maximum":
+        names += ["calibration/scores", "golden/scores"]
+    squeezed = {name: 1 / (1 + np.exp(-tensors[name])) for name in names}
+    refinement = Refinement(
+        onnx_sha256=hashlib.sha256(onnx).hexdigest(),
+        scale=2.0,
+        offset=-1.0,
+        picture=True,
+        score=score,
+        sigma=0.0,
+    )
+    network = {"refinement/onnx": np.frombuffer(onnx, np.uint8)}
+    return draft.model_copy(update={"refinement": refinement}), {**tensors, **squeezed, **network}
 
 
 def engine_bytes(draft: ManifestDraft, tensors: Tensors) -> bytes:

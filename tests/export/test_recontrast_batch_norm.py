@@ -90,7 +90,7 @@ def test_all_norms_are_replaced_and_others_refused():
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4), nn.BatchNorm2d(4)))
     assert stabilise(network) == 2
     assert all(isinstance(norm, StableBatchNorm2d) for norm in network[1])
-    with pytest.raises(SettingError, match="got SyncBatchNorm .*--batch-norm train or eval"):
+    with pytest.raises(SettingError, match=r"got SyncBatchNorm .*--batch-norm train or eval"):
         stabilise(nn.Sequential(nn.SyncBatchNorm(4)))
 
 
@@ -125,7 +125,7 @@ def test_statistics_change_no_output_in_evaluation():
 
 
 def test_without_statistics_training_mode_would_be_another_network():
-    """Why the pass is needed: on the batch it was taken from, training mode then changes nothing."""
+    """Why the pass is needed: on the batch it was taken from, training mode changes nothing."""
     x = torch.randn(8, 3, 12, 12) * 3 + 1
     without, given = folded_network(), folded_network()
     give_statistics(given, [x])

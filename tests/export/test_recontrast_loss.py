@@ -34,7 +34,8 @@ def slow_point_distances(a, b):
 def slow_global(a, b):
     """Eq. 3 at one level, picture by picture."""
     values = [
-        1 - x.ravel() @ y.ravel() / np.linalg.norm(x) / np.linalg.norm(y) for x, y in zip(a, b)
+        1 - x.ravel() @ y.ravel() / np.linalg.norm(x) / np.linalg.norm(y)
+        for x, y in zip(a, b, strict=True)
     ]
     return float(np.mean(values))
 

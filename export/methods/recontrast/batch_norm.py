@@ -156,7 +156,8 @@ class _Moments:
 
 def _restate(norm: nn.BatchNorm2d, mean: torch.Tensor, var: torch.Tensor) -> None:
     running_mean, running_var = norm.running_mean, norm.running_var
-    assert running_mean is not None and running_var is not None
+    assert running_mean is not None
+    assert running_var is not None
     with torch.no_grad():
         scale = norm.weight.double().cpu() / (running_var.double().cpu() + norm.eps).sqrt()
         shift = norm.bias.double().cpu() - running_mean.double().cpu() * scale

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch.nn import functional as F
+from torch.nn.functional import cosine_similarity
 
 __all__ = ["global_cosine_distance", "mine", "point_distances", "recontrast_loss"]
 
@@ -14,7 +14,7 @@ EPS = 1e-8
 
 def point_distances(encoder: torch.Tensor, decoder: torch.Tensor) -> torch.Tensor:
     """Cosine distance of every position, eq. 1: two (N, C, h, w) to (N, h, w)."""
-    return 1 - F.cosine_similarity(encoder, decoder, dim=1, eps=EPS)
+    return 1 - cosine_similarity(encoder, decoder, dim=1, eps=EPS)
 
 
 def mine(encoder: torch.Tensor, decoder: torch.Tensor, *, alpha: float) -> torch.Tensor:
@@ -42,7 +42,7 @@ def global_cosine_distance(encoder: torch.Tensor, decoder: torch.Tensor) -> torc
     Args:
         encoder, decoder: (N, C, h, w) floating point.
     """
-    similarity = F.cosine_similarity(encoder.detach().flatten(1), decoder.flatten(1), eps=EPS)
+    similarity = cosine_similarity(encoder.detach().flatten(1), decoder.flatten(1), eps=EPS)
     return 1 - similarity.mean()
 
 

@@ -102,11 +102,11 @@ def patchcore(name: str, precision: str, opened: Open, options: Any) -> Any:
     head = Head(bank, settings)
     pipeline = DevicePipeline(preprocessing=preprocessing, backend=backend, head=head, sigma=4.0)
     require_parity(pipeline, pictures(3, size, seed=3))
-    limit = float(pipeline.score(pictures(1, size, seed=4)).patches.image[0])
+    limit = float(pipeline.score(pictures(1, size, seed=4)).image[0])
 
     def decide(frame: Frame) -> tuple[bool, dict[str, float]]:
         scores = pipeline.score([frame])
-        return float(scores.patches.image[0]) > limit, scores.timings
+        return float(scores.image[0]) > limit, scores.timings
 
     about = {
         "bank": list(bank.shape),

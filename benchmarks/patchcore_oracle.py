@@ -57,7 +57,7 @@ def main() -> None:
     model = fit(train, resnet18(), settings, threads=options.threads, progress=Progress())
     clock("ours: fit")
     pipeline = model.pipeline(threads=options.threads)
-    ours = np.array([float(pipeline.score([read_image(p)]).patches.image[0]) for p in test])
+    ours = np.array([float(pipeline.score([read_image(p)]).image[0]) for p in test])
     clock("ours: score")
     picks = picks_of(model)
     matrix = ops.random_projection(DIM, out_dim=settings.projection_dim, seed=settings.seed)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,14 +12,13 @@ from numpy.typing import NDArray
 
 from pyad_edge.backends import Backend
 from pyad_edge.engine_manifest import Preprocessing
-from pyad_edge.errors import BackendError
 from pyad_edge.feeder import DeclaredInput, Feeder
 from pyad_edge.frames import Picture
 from pyad_edge.geometry import Box, FramePlan, Tile
 from pyad_edge.heads.decide import PatchDecision
-from pyad_edge.heads.memory_bank import MemoryBankHead, PatchScores
+from pyad_edge.heads.patch_scores import PatchScores
 from pyad_edge.ops import anomaly_map
-from pyad_edge.pipeline import Pipeline, Scores
+from pyad_edge.pipeline import Pipeline, Scores, unscorable
 from pyad_edge.result import Verdict
 
 __all__ = ["DeclaredPipeline"]
@@ -49,7 +47,7 @@ class DeclaredPipeline(Pipeline):
         *,
         preprocessing: Preprocessing,
         backend: Backend,
-        head: MemoryBankHead,
+        head: Any,
         sigma: float,
         declared: DeclaredInput,
         grid: tuple[int, int],
@@ -142,9 +140,10 @@ class DeclaredPipeline(Pipeline):
             return self._score(frames[0])
         scores = [self._score(frame) for frame in frames]
         return Scores(
-            _stacked([one.patches for one in scores]),
+            np.concatenate([one.image for one in scores]),
             np.concatenate([one.maps for one in scores]),
             np.concatenate([one.map_maxima for one in scores]),
+            None if scores[0].patches is None else _stacked([one.of_patches for one in scores]),
             {key: sum(one.timings[key] for one in scores) for key in scores[0].timings},
         )
 
@@ -175,7 +174,7 @@ class DeclaredPipeline(Pipeline):
         # them have to be searched: of many tiles it would be a lot of memory.
         first: tuple[tuple[NDArray[np.float32], ...], float] | None = None
         full: list[PatchScores] = []
-        with self._workspaces.borrow(1) as workspace, _as_fault("decide"):
+        with self._workspaces.borrow(1) as workspace, unscorable("decide"):
             certifier = self._certifier or self._prepare_certifier(workspace.grid)
             for tile in plan.tiles:
                 begin = time.perf_counter()
@@ -226,7 +225,7 @@ class DeclaredPipeline(Pipeline):
                 written = time.perf_counter()
                 workspace.session.run()
                 ran = time.perf_counter()
-                with _as_fault("infer"):
+                with unscorable("infer"):
                     found.append(self.head.score(workspace.session.outputs, valid=tile.valid))
                 timings["preprocess"] += (written - begin) * 1e3
                 timings["backbone"] += (ran - written) * 1e3
@@ -241,18 +240,7 @@ class DeclaredPipeline(Pipeline):
             maps *= plan.gain
             maxima = maps.max(axis=(1, 2))
         timings["map"] = (time.perf_counter() - begin) * 1e3
-        return Scores(patches, maps, maxima, timings)
-
-
-@contextmanager
-def _as_fault(what: str) -> Iterator[None]:
-    """Scores that cannot be had are a fault of the frame."""
-    try:
-        yield
-    except ValueError as error:
-        raise BackendError(
-            f"[{what}] the network's output cannot be scored: {error} The frame counts as a fault."
-        ) from error
+        return Scores(patches.image, maps, maxima, patches, timings)
 
 
 def _stacked(scores: Sequence[PatchScores]) -> PatchScores:

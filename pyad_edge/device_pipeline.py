@@ -125,8 +125,8 @@ class DevicePipeline(Pipeline):
         always known.
         """
         scores = self._scored([frame], color_order, maps=False)
-        value = float(scores.patches.image[0])
-        count = scores.patches.rows.size
+        value = float(scores.image[0])
+        count = scores.of_patches.rows.size
         verdict = Verdict.of(value, limit, review)
         return PatchDecision(verdict, count, count, value), scores.timings
 
@@ -206,7 +206,7 @@ class DevicePipeline(Pipeline):
         if maximum:
             patch[:] = host["squared"].reshape(grid)
         scores = PatchScores(image, patch if maximum else distances, rows, distances)
-        return Scores(scores, drawn, maxima, {})
+        return Scores(image, drawn, maxima, scores, {})
 
     @contextmanager
     def _borrow(self, key: _Key) -> Iterator[FrameGraph]:

@@ -15,10 +15,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pyad_edge.cosine_pipeline import CosinePipeline
+from pyad_edge.declared_cosine import DeclaredCosinePipeline
 from pyad_edge.declared_pipeline import DeclaredPipeline
 from pyad_edge.engine import Engine
 from pyad_edge.engine_input import MASK
-from pyad_edge.engine_manifest import InputSpec
+from pyad_edge.engine_manifest import CosineHead, InputSpec
 from pyad_edge.errors import SettingError
 from pyad_edge.feeder import DeclaredInput
 from pyad_edge.frames import FrameFormat
@@ -193,15 +195,18 @@ def pipeline_of(
 
     Args:
         engine: verified.
-        parts: arguments of :class:`~pyad_edge.pipeline.Pipeline`.
+        parts: arguments of its pipeline without one.
         declared: from :func:`choose_input`.
     """
     if declared is None:
         return None
     manifest = engine.manifest
     grid = manifest.network.grid
-    parts = {**parts, "positions": engine.tensors["bank/sources"][:, 1:]}
     if manifest.input is None:
+        if isinstance(manifest.head, CosineHead):
+            return DeclaredCosinePipeline(
+                **parts, declared=declared, grid=grid, own=CosinePipeline(**parts)
+            )
         return DeclaredPipeline(**parts, declared=declared, grid=grid, own=Pipeline(**parts))
     as_made = declared_input(manifest.input, engine.tensors.get(MASK))
     return declared_pipeline(parts, declared, grid=grid, as_made=as_made)
@@ -217,15 +222,19 @@ def declared_pipeline(
     """A pipeline, with the one that scores golden frames in its ``own``.
 
     Args:
-        parts: arguments of :class:`~pyad_edge.pipeline.Pipeline`.
+        parts: arguments of :class:`~pyad_edge.pipeline.Pipeline`, or of
+            :class:`~pyad_edge.cosine_pipeline.CosinePipeline`.
         declared: the input in force.
         grid: (h, w), patches of the network's input.
         as_made: the engine's own input; none: ``declared``.
     """
     # Golden frames are small; that they have not the frames' size is no fault.
     golden = dataclasses.replace(as_made or declared, frame_size=None)
-    own = DeclaredPipeline(**parts, declared=golden, grid=grid)
-    return DeclaredPipeline(**parts, declared=declared, grid=grid, own=own)
+    cosine = isinstance(parts["head"], CosineHead)
+    made: type[Any] = DeclaredCosinePipeline if cosine else DeclaredPipeline
+    own = made(**parts, declared=golden, grid=grid)
+    pipeline: Pipeline = made(**parts, declared=declared, grid=grid, own=own)
+    return pipeline
 
 
 def pixel_format_of(declared: DeclaredInput | None) -> str | None:

@@ -32,8 +32,9 @@ class Judge:
         tensors = engine.tensors
         # float64: a float32 comparison could turn "just above" into a tie.
         self._normal = np.asarray(tensors["calibration/scores"], np.float64)
-        self._sources = tensors["bank/sources"]
-        self._pictures = decode_names(tensors["bank/pictures"])
+        self._sources = tensors.get("bank/sources")  # no bank: nothing nearest to name
+        names = tensors.get("bank/pictures")
+        self._pictures = () if names is None else decode_names(names)
         self._masks = ArrayPool()
 
     def result(
@@ -58,11 +59,11 @@ class Judge:
                 a frame's share.
         """
         began = time.perf_counter()
-        patches, share = scores.patches, len(scores.maps)
-        score = float(patches.image[n])
+        share, score = len(scores.maps), float(scores.image[n])
         mask, regions = self._regions(scores, n, limits.map_value, box, frame_size)
-        h, w = patches.patch[n].shape
-        row, column = divmod(int(patches.patch[n].argmax()), w)
+        shown = scores.maps[n] if scores.patches is None else scores.patches.patch[n]
+        h, w = shown.shape
+        row, column = divmod(int(shown.argmax()), w)
         result = Result(
             score=score,
             p_value=p_value(score, self._normal),
@@ -99,7 +100,9 @@ class Judge:
         np.greater(anomaly_map, limit, out=mask)
         return mask, find_regions(anomaly_map, mask, box, frame_size=frame_size)
 
-    def _nearest(self, scores: Scores, n: int, row: int, column: int) -> Nearest:
+    def _nearest(self, scores: Scores, n: int, row: int, column: int) -> Nearest | None:
+        if scores.patches is None or self._sources is None:
+            return None
         picture, i, j = self._sources[scores.patches.rows[n][row, column]].tolist()
         distance = float(scores.patches.distances[n][row, column])
         return Nearest(self._pictures[picture], i, j, distance)

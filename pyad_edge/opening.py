@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pyad_edge.backends.registry import open_backend
+from pyad_edge.cosine_pipeline import CosinePipeline
 from pyad_edge.engine import Engine
+from pyad_edge.engine_manifest import CosineHead
+from pyad_edge.feeder import DeclaredInput
 from pyad_edge.heads.approximate_index import ApproximateBank
 from pyad_edge.heads.memory_bank import MemoryBankHead
 from pyad_edge.input_choice import MaskSource, choose_input, pipeline_of
@@ -48,7 +51,7 @@ def build_pipeline(
         size_policy=size_policy,
         mask=mask,
     )
-    manifest, bank = engine.manifest, engine.tensors["bank/features"]
+    manifest = engine.manifest
     opened = open_backend(
         backend,
         bytes(engine.tensors["network/onnx"]),
@@ -60,21 +63,31 @@ def build_pipeline(
         spinning=spinning,
         cache_key=engine.file_sha256,
     )
+    parts: dict[str, Any] = {
+        "preprocessing": manifest.preprocessing,
+        "backend": opened,
+        "sigma": manifest.anomaly_map.sigma,
+    }
+    if isinstance(manifest.head, CosineHead):
+        parts["head"] = manifest.head
+        return pipeline_of(engine, parts, declared) or CosinePipeline(**parts)
+    return _with_bank(engine, parts, declared)
+
+
+def _with_bank(engine: Engine, parts: dict[str, Any], declared: DeclaredInput | None) -> Pipeline:
+    """The pipeline of a memory bank."""
+    manifest, bank = engine.manifest, engine.tensors["bank/features"]
     approximate = (
         ApproximateBank(bank, engine.tensors["index/faiss"], manifest.index)
         if manifest.index is not None
         else None
     )
-    parts: dict[str, Any] = {
-        "preprocessing": manifest.preprocessing,
-        "backend": opened,
-        "head": MemoryBankHead(bank, manifest.memory_bank, approximate=approximate),
-        "sigma": manifest.anomaly_map.sigma,
-    }
-    if (pipeline := pipeline_of(engine, parts, declared)) is not None:
+    parts["head"] = MemoryBankHead(bank, manifest.memory_bank, approximate=approximate)
+    placed = {**parts, "positions": engine.tensors["bank/sources"][:, 1:]}
+    if (pipeline := pipeline_of(engine, placed, declared)) is not None:
         return pipeline
-    if getattr(opened, "device", "cpu") == "cuda":  # the whole frame stays there
+    if getattr(parts["backend"], "device", "cpu") == "cuda":  # the whole frame stays there
         from pyad_edge.device_pipeline import DevicePipeline
 
         return DevicePipeline(**parts)
-    return Pipeline(**parts, positions=engine.tensors["bank/sources"][:, 1:])
+    return Pipeline(**placed)

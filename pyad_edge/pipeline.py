@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,12 +18,12 @@ from pyad_edge.engine_manifest import Preprocessing
 from pyad_edge.errors import BackendError
 from pyad_edge.frames import plain_rgb
 from pyad_edge.heads.decide import Certifier, PatchDecision
-from pyad_edge.heads.memory_bank import MemoryBankHead, PatchScores
+from pyad_edge.heads.patch_scores import PatchScores
 from pyad_edge.ops import MapPlan, PreprocessPlan, cpu_level, num_threads
 from pyad_edge.preprocessing import check_frame, input_size, map_box
 from pyad_edge.workspace import Workspace, WorkspacePool
 
-__all__ = ["Pipeline", "Scores"]
+__all__ = ["Pipeline", "Scores", "unscorable"]
 
 Frame = NDArray[np.uint8]
 
@@ -32,16 +33,24 @@ class Scores:
     """Raw scores of N frames, before any threshold. The arrays belong to whoever holds them.
 
     Attributes:
-        patches: image, patch scores and nearest rows.
+        image: (N,) float32, the score of each picture.
         maps: (N, H, W) float32 anomaly maps at the network's resolution.
         map_maxima: (N,) float32, the largest value of each.
+        patches: patch scores and nearest rows; None where there is no memory bank to speak of.
         timings: milliseconds by stage, for the whole batch.
     """
 
-    patches: PatchScores
+    image: NDArray[np.float32]
     maps: NDArray[np.float32]
     map_maxima: NDArray[np.float32]
+    patches: PatchScores | None
     timings: dict[str, float]
+
+    @property
+    def of_patches(self) -> PatchScores:
+        """The patch scores, where it is certain that there are some."""
+        assert self.patches is not None
+        return self.patches
 
 
 class Pipeline:
@@ -54,7 +63,7 @@ class Pipeline:
     Args:
         preprocessing: how frames become the network's input.
         backend: runs the network.
-        head: turns its outputs into scores.
+        head: turns its outputs into scores; of subclasses one of their own.
         sigma: of the map's Gaussian, in pixels of the network's input.
         positions: (M, 2) row and column of the patch that each bank row was, for :meth:`decide`;
             without them it searches every patch.
@@ -70,7 +79,7 @@ class Pipeline:
         *,
         preprocessing: Preprocessing,
         backend: Backend,
-        head: MemoryBankHead,
+        head: Any,
         sigma: float,
         positions: NDArray[np.integer] | None = None,
     ) -> None:
@@ -182,24 +191,23 @@ class Pipeline:
             preprocessed = time.perf_counter()
             workspace.session.run()
             ran = time.perf_counter()
-            patches, maps, maxima = self._result_arrays(workspace)
-            try:
-                self.head.score(workspace.session.outputs, out=patches)
-            except ValueError as error:
-                raise BackendError(
-                    f"[infer] the network's output cannot be scored: {error} The frame counts as "
-                    "a fault."
-                ) from error
-            scored = time.perf_counter()
-            self._map.write(patches.patch, wide=workspace.wide, maps=maps, maxima=maxima)
-            end = time.perf_counter()
-        timings = {
-            "preprocess": (preprocessed - start) * 1e3,
-            "backbone": (ran - preprocessed) * 1e3,
-            "head": (scored - ran) * 1e3,
-            "map": (end - scored) * 1e3,
-        }
-        return Scores(patches, maps, maxima, timings)
+            timings = {
+                "preprocess": (preprocessed - start) * 1e3,
+                "backbone": (ran - preprocessed) * 1e3,
+            }
+            return self._finish(workspace, timings)
+
+    def _finish(self, workspace: Workspace, timings: dict[str, float]) -> Scores:
+        """The network's outputs as scores; the stages' times are added to ``timings``."""
+        start = time.perf_counter()
+        patches, maps, maxima = self._result_arrays(workspace)
+        with unscorable("infer"):
+            self.head.score(workspace.session.outputs, out=patches)
+        scored = time.perf_counter()
+        self._map.write(patches.patch, wide=workspace.wide, maps=maps, maxima=maxima)
+        timings["head"] = (scored - start) * 1e3
+        timings["map"] = (time.perf_counter() - scored) * 1e3
+        return Scores(patches.image, maps, maxima, patches, timings)
 
     def decide(
         self,
@@ -239,15 +247,10 @@ class Pipeline:
             workspace.session.run()
             ran = time.perf_counter()
             certifier = self._certifier or self._prepare_certifier(workspace.grid)
-            try:
+            with unscorable("decide"):
                 decision = certifier.decide(
                     workspace.session.outputs, limit=limit, review=review, score=score
                 )
-            except ValueError as error:
-                raise BackendError(
-                    f"[decide] the network's output cannot be scored: {error} The frame counts as "
-                    "a fault."
-                ) from error
             end = time.perf_counter()
         timings = {
             "preprocess": (preprocessed - start) * 1e3,
@@ -277,3 +280,14 @@ class Pipeline:
             ((N,), np.float32),
         )
         return PatchScores(image, patch if squared else distances, rows, distances), maps, maxima
+
+
+@contextmanager
+def unscorable(what: str) -> Iterator[None]:
+    """What a head refuses is a fault of the frame; ``what`` names the operation."""
+    try:
+        yield
+    except ValueError as error:
+        raise BackendError(
+            f"[{what}] the network's output cannot be scored: {error} The frame counts as a fault."
+        ) from error

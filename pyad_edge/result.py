@@ -97,8 +97,9 @@ class Result:
             false-reject rate; with a fixed ``threshold``, at the rate at which that rejects the
             calibration pictures, (1 + #) / (n + 1), 0.5 at most.
         regions: connected regions of the mask, the highest score first.
-        peak: (x, y) in pixels of the frame, the centre of the most anomalous patch.
-        nearest: the normal patch nearest to it.
+        peak: (x, y) in pixels of the frame, the centre of the most anomalous patch; of methods
+            without patch scores, the map's largest value.
+        nearest: the normal patch nearest to it; None where there is no memory bank to name one.
         map_box: (x, y, width, height) in pixels of the frame, the part that the map covers.
         timings: milliseconds by stage: preprocess, backbone, head, map, decision, total.
         review_threshold: scores above it, up to ``threshold``, are for review; None: no such band.
@@ -113,7 +114,7 @@ class Result:
     map_threshold: float
     regions: tuple[Region, ...]
     peak: tuple[int, int]
-    nearest: Nearest
+    nearest: Nearest | None
     map_box: tuple[float, float, float, float]
     timings: Mapping[str, float]
     review_threshold: float | None = None
@@ -135,7 +136,7 @@ class Result:
             "is_anomalous": self.is_anomalous,
             "peak": list(self.peak),
             "regions": [vars(region).copy() for region in self.regions],
-            "nearest": vars(self.nearest).copy(),
+            "nearest": None if self.nearest is None else vars(self.nearest).copy(),
             "timings_ms": {stage: round(ms, 3) for stage, ms in self.timings.items()},
         }
 

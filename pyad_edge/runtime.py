@@ -175,9 +175,10 @@ class Runtime:
         upper, lower = limits.score.value, limits.review_value
         if anomaly_map:
             scores = self._pipeline.score([frame], color_order=self._color_order)
-            exact = float(scores.patches.image[0])
-            # Those that do not count (outside a region of interest, say) are -1.
-            patches = int(np.count_nonzero(scores.patches.patch[0] >= 0.0))
+            exact = float(scores.image[0])
+            shown = scores.maps if scores.patches is None else scores.patches.patch
+            # Patches that do not count (outside a region of interest, say) are -1.
+            patches = int(np.count_nonzero(shown[0] >= 0.0)) if scores.patches else shown[0].size
             return Decision(
                 verdict=Verdict.of(exact, upper, lower),
                 settled="search",

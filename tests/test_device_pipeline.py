@@ -102,7 +102,7 @@ def test_scores_and_maps_have_the_bits_of_the_cpu(scored: Head) -> None:
 @pytest.mark.parametrize("scoring", ["reweighted", "maximum"])
 def test_decisions_are_those_of_the_score(scoring: Literal["reweighted", "maximum"]) -> None:
     cpu, ours, _ = pipelines(head(scoring))
-    value = float(cpu.score([frame(1)]).patches.image[0])
+    value = float(cpu.score([frame(1)]).image[0])
     below, above = np.nextafter(np.float32(value), [np.float32(0), np.float32(np.inf)])
     for limit, review, verdict in (
         (value, None, "OK"),
@@ -164,7 +164,7 @@ def write_engine(path: Path) -> Path:
         head=Head(tensors["bank/features"], draft.head),
         sigma=4.0,
     )
-    tensors["golden/scores"] = golden.score(list(tensors["golden/frames"])).patches.image
+    tensors["golden/scores"] = golden.score(list(tensors["golden/frames"])).image
     path.write_bytes(engine_bytes(draft, tensors))
     return path
 

@@ -74,6 +74,6 @@ def test_given_the_features_all_else_has_the_bits_of_the_cpu(folder: Path) -> No
             found = ours.score(frames)
             expected = ours.head.score(ours.last_features())
             maps, _ = anomaly_map(expected.patch, size=SIZE, sigma=4.0)
-            assert found.patches.image.tobytes() == expected.image.tobytes()
+            assert found.image.tobytes() == expected.image.tobytes()
             assert found.patches.rows.tobytes() == expected.rows.tobytes()
             assert found.maps.tobytes() == maps.tobytes()

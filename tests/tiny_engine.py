@@ -66,7 +66,7 @@ def write_engine(path: Path, data: Path, backbone: Path, **settings: object) -> 
     )
     pipeline = model.pipeline()
     scores = {
-        str(sample.path): float(pipeline.score([read_image(sample.path)]).patches.image[0])
+        str(sample.path): float(pipeline.score([read_image(sample.path)]).image[0])
         for sample in dataset.test
     }
     export_engine(

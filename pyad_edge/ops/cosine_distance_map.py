@@ -13,11 +13,79 @@ from pyad_edge.ops._checks import MAX_SIDE, finite_number, whole_sides
 from pyad_edge.ops._native import native
 from pyad_edge.ops.anomaly_map import MAX_SIGMA
 
-__all__ = ["cosine_distance_map"]
+__all__ = ["CosineMapPlan", "cosine_distance_map"]
 
 MIN_WEIGHT, MAX_WEIGHT = 1e-6, 1e6
 
 Array = NDArray[np.float32]
+
+
+class CosineMapPlan:
+    """Maps of one size into memory of the caller's: :func:`cosine_distance_map` without its arrays.
+
+    Thread-safe.
+
+    Args:
+        size: (H, W) of the maps, in pixels, each at most 16384.
+        sigma: of the Gaussian, in pixels of the map, at most 256.
+        align_corners: see :func:`cosine_distance_map`.
+
+    Raises:
+        TypeError: if ``align_corners`` is no truth value.
+        ValueError: if ``size`` or ``sigma`` does not fit.
+    """
+
+    def __init__(
+        self, size: tuple[int, int], *, sigma: float = 4.0, align_corners: bool = True
+    ) -> None:
+        sides, _, _ = _levels([(1, 1)], size=size, sigma=sigma, align_corners=align_corners)
+        self.size = (sides[0], sides[1])
+        self.sigma = float(sigma)
+        self.align_corners = bool(align_corners)
+
+    def write(
+        self,
+        encoder: Sequence[Array],
+        decoder: Sequence[Array],
+        *,
+        maps: Array,
+        maxima: Array,
+        means: Array,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        """Write the maps of N pictures, their maxima and their means.
+
+        Args:
+            encoder, decoder, weights: as for :func:`cosine_distance_map`.
+            maps: (N, H, W) float32, as the next two C-contiguous.
+            maxima, means: (N,) float32.
+
+        Raises:
+            TypeError, ValueError: as :func:`cosine_distance_map`, and where an output does not fit.
+        """
+        sources = _checked(encoder, decoder)
+        N = len(sources[0][0])
+        fits = maps.shape == (N, *self.size) and maxima.shape == means.shape == (N,)
+        if N == 0 or not fits:
+            raise ValueError(
+                f"[cosine_distance_map] expected at least one picture and maps of shape "
+                f"{(N, *self.size)}, got maps {maps.shape}, maxima {maxima.shape} and means "
+                f"{means.shape}."
+            )
+        factors = _factors(weights, len(sources))
+        _, levels, bands = _levels(
+            [a.shape[2:] for a, _ in sources],
+            size=self.size,
+            sigma=self.sigma,
+            align_corners=self.align_corners,
+        )
+        pairs = [
+            (*_same_layout(a, b), factor, level)
+            for (a, b), factor, level in zip(sources, factors, levels, strict=True)
+        ]
+        fault = native.cosine_distance_map(pairs, bands, maps, maxima, means)
+        if fault is not None:
+            raise ValueError(_explain(sources, *fault))
 
 
 def cosine_distance_map(
@@ -67,21 +135,13 @@ def cosine_distance_map(
     """
     sources = _checked(encoder, decoder)
     factors = _factors(weights, len(sources))
-    (H, W), levels, bands = _levels(
-        [a.shape[2:] for a, _ in sources], size=size, sigma=sigma, align_corners=align_corners
-    )
-    pairs = [
-        (*_same_layout(a, b), factor, level)
-        for (a, b), factor, level in zip(sources, factors, levels, strict=True)
-    ]
+    plan = CosineMapPlan(size, sigma=sigma, align_corners=align_corners)
     N = len(sources[0][0])
-    maps = np.empty((N, H, W), np.float32)
+    maps = np.empty((N, *plan.size), np.float32)
     maxima = np.empty(N, np.float32)
     means = np.empty(N, np.float32)
     if N > 0:
-        fault = native.cosine_distance_map(pairs, bands, maps, maxima, means)
-        if fault is not None:
-            raise ValueError(_explain(sources, *fault))
+        plan.write(encoder, decoder, maps=maps, maxima=maxima, means=means, weights=factors)
     return maps, maxima, means
 
 

@@ -164,8 +164,7 @@ def output_dim(
         return int(channels[0]) if variant == "sum" else sum(channels)
     if variant != "official":
         raise ValueError(
-            "[patch_aggregation] expected variant 'official', 'average' or 'sum', got "
-            f"{variant!r}."
+            f"[patch_aggregation] expected variant 'official', 'average' or 'sum', got {variant!r}."
         )
     if pre_dim is None or target_dim is None or pre_dim < 1 or target_dim < 1:
         raise ValueError(

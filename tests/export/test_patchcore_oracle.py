@@ -80,7 +80,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         theirs=features(fitted),
         test_features=features(good + bad),
         scores=np.array(
-            [float(pipeline.score([read_image(p)]).patches.image[0]) for p in good + bad]
+            [float(pipeline.score([read_image(p)]).image[0]) for p in good + bad]
         ),
         is_defect=np.array([False] * len(good) + [True] * len(bad)),
     )

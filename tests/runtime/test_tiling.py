@@ -92,7 +92,7 @@ def test_tiles_are_the_frame_in_one_piece(engine: Path, size: tuple[int, int]) -
     tiled, wanted = runtime.pipeline.score([frame]), whole(runtime, frame)
     assert tiled.maps.shape == (1, *size)
     np.testing.assert_allclose(tiled.patches.patch, wanted.patches.patch, rtol=2e-5, atol=1e-6)
-    np.testing.assert_allclose(tiled.patches.image, wanted.patches.image, rtol=2e-5)
+    np.testing.assert_allclose(tiled.image, wanted.image, rtol=2e-5)
     np.testing.assert_allclose(tiled.maps, wanted.maps, rtol=2e-5, atol=1e-6)
     np.testing.assert_array_equal(tiled.map_maxima, tiled.maps.max(axis=(1, 2)))
     result = runtime.infer(frame)

@@ -95,7 +95,7 @@ def export_engine(
         SettingError: if the folder does not exist or may not be written.
     """
     settings, backbone = model.settings, model.backbone
-    golden_scores = [float(pipeline.own.score([frame]).patches.image[0]) for frame in golden]
+    golden_scores = [float(pipeline.own.score([frame]).image[0]) for frame in golden]
     draft = ManifestDraft(
         method="patchcore",
         created_with=CreatedWith(

@@ -231,7 +231,7 @@ def calibrate(
     scores: dict[str, list[float]] = {"image": [], "map": []}
     for index, path in enumerate(paths):
         result = pipeline.score([read_frame(path, pipeline.input_info["pixel_format"])])
-        scores["image"].append(float(result.patches.image[0]))
+        scores["image"].append(float(result.image[0]))
         scores["map"].append(float(result.map_maxima[0]))
         progress("calibration", index + 1, len(paths))
     return Calibration(

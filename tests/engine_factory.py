@@ -124,14 +124,17 @@ def reconpatch_engine(*, seed: int = 0, onnx: bytes = b"ONNX") -> tuple[Manifest
 
 
 def ensemble_engine(
-    *, seed: int = 0, onnx: tuple[bytes, ...] = (b"ONNX", b"ONNX of another")
+    *,
+    seed: int = 0,
+    onnx: tuple[bytes, ...] = (b"ONNX", b"ONNX of another"),
+    grid: tuple[int, int] = (8, 8),
 ) -> tuple[ManifestDraft, Tensors]:
-    """The small engine and another of a finer grid, more rows and other grey levels (format 4)."""
+    """The small engine and others with more rows, other grey levels and a grid of theirs."""
     draft, tensors = small_engine(seed=seed, onnx=onnx[0])
     rng = np.random.default_rng(seed)
     members = []
     for i, model in enumerate(onnx[1:], start=1):
-        rows, grid = 5 + i, (8, 8)
+        rows = 5 + i
         other, parts = small_engine(seed=seed + i, rows=rows, onnx=model)
         places = [rng.integers(0, n, rows, dtype=np.int32) for n in (3, *grid)]
         tensors |= {
@@ -169,7 +172,7 @@ def recontrast_engine(*, seed: int = 0, onnx: bytes = b"ONNX") -> tuple[Manifest
     head = CosineHead(
         type="cosine_distance", pairs=((0, 2), (1, 3)), score="maximum", align_corners=True
     )
-    outputs = ("encoder 2", "encoder 3", "decoder 2", "decoder 3")
+    outputs = ("layer2", "layer3", "decoder2", "decoder3")
     changes = {
         "method": "recontrast",
         "head": head,

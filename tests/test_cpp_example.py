@@ -12,11 +12,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_factory import (
+    Tensors,
+    engine_bytes,
+    ensemble_engine,
+    put_together,
+    reconpatch_engine,
+    recontrast_engine,
+    refined,
+    small_engine,
+    take_apart,
+)
+from format_4_engines import runnable
 from PIL import Image
 from test_native import ENVIRONMENT, ROOT
 from tiny_engine import TinyEngine, write_engine
 
 from pyad_edge import Runtime, read_image
+from pyad_edge.engine_manifest import ManifestDraft
 
 CMAKE = shutil.which("cmake", path=ENVIRONMENT["PATH"])
 
@@ -151,6 +164,63 @@ def test_damaged_engines_are_refused(example: Example, tiny: TinyEngine, tmp_pat
         assert done.returncode == 4, done.stdout
         assert done.stdout == ""
         assert done.stderr.startswith(f"Error: [read_engine] {odd} ")
+
+
+def test_a_reconpatch_engine_runs(example: Example, tmp_path: Path) -> None:
+    engine = runnable("reconpatch", tmp_path)
+    runtime = Runtime(engine)
+    session = runtime.pipeline.backend.session(1)
+    rng = np.random.default_rng(0)
+    for side in (33, 40, 57):
+        picture = rng.integers(0, 256, (side, 48, 3), dtype=np.uint8)
+        result = runtime.infer(picture)
+        runtime.pipeline.write_input(picture, out=session.input)
+        session.run()
+        found = example.record(engine, *written(list(session.outputs), tmp_path))
+        assert found["score"] == result.score
+        assert found["verdict"] == result.verdict.value
+        assert found["nearest"] == vars(result.nearest)
+
+
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        (ensemble_engine(), "is an ensemble of several networks, which this example leaves out"),
+        (
+            recontrast_engine(),
+            "compares an encoder with a decoder (recontrast), which this example",
+        ),
+        (refined(*small_engine()), "refines its maps with a second network, which this example"),
+    ],
+    ids=["ensemble", "recontrast", "refined"],
+)
+def test_engines_of_format_4_that_it_leaves_out(
+    example: Example, tmp_path: Path, made: tuple[ManifestDraft, Tensors], what: str
+) -> None:
+    (tmp_path / "e.pyad").write_bytes(engine_bytes(*made))
+    done = example(tmp_path / "e.pyad", "picture.ppm")
+    assert done.returncode == 4
+    assert what in done.stderr
+
+
+@pytest.mark.parametrize("change", ["newer", "older", "official"])
+def test_manifests_that_contradict_themselves(
+    example: Example, tmp_path: Path, change: str
+) -> None:
+    table, manifest, body = take_apart(engine_bytes(*reconpatch_engine()))
+    what = {
+        "newer": "has engine format 5, but this reads up to 4",
+        "older": "impossible field 'format_version'",
+        "official": "a reconpatch network's levels are added",
+    }[change]
+    if change == "official":
+        manifest["head"]["aggregation"] = {"variant": change, "pre_dim": 8, "target_dim": 8}
+    else:
+        manifest["format_version"] = 5 if change == "newer" else 1
+    (tmp_path / "e.pyad").write_bytes(put_together(table, manifest, body))
+    done = example(tmp_path / "e.pyad", "picture.ppm")
+    assert done.returncode == 4
+    assert what in done.stderr
 
 
 def test_engines_that_it_leaves_out_are_refused(example: Example) -> None:

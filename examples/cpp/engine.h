@@ -24,6 +24,9 @@ struct Tensor {
     }
 };
 
+// How levels become one descriptor: patch_aggregation's variants.
+enum class Aggregation { official, average, sum };
+
 // What the manifest says, as far as a picture's score depends on it. Sizes are (height, width).
 struct Engine {
     AlignedVector<uint8_t> bytes;  // the whole file
@@ -36,7 +39,7 @@ struct Engine {
     std::array<double, 3> mean, std;  // RGB
     bool bgr = false;                 // order of the frames that come
     std::array<int64_t, 2> input_size, grid;
-    bool official = true;  // else the average aggregation
+    Aggregation aggregation = Aggregation::official;
     int64_t pre_dim = 0, target_dim = 0;
     bool reweighted = true;  // else the maximum
     int64_t neighbors = 0;
@@ -48,7 +51,7 @@ struct Engine {
 };
 
 // Throws Error where the file is missing, damaged, foreign, too new, or has what this example
-// leaves out: a declared input or an approximate index.
+// leaves out: a declared input, an approximate index, an ensemble, a refinement, another head.
 Engine read_engine(const std::string& path);
 
 }  // namespace pyad::example

@@ -70,12 +70,21 @@ std::array<double, 3> colours(const json& value, const char* name, double least)
     return found;
 }
 
+Aggregation variant_of(const json& manifest) {
+    const json& aggregation = field(field(manifest, "head"), "aggregation");
+    const std::string found = text(field(aggregation, "variant"), "variant");
+    if (found == "official") return Aggregation::official;
+    if (found == "average") return Aggregation::average;
+    if (found != "sum") impossible("variant");
+    return Aggregation::sum;
+}
+
 void check_version(const json& manifest) {
     if (!manifest.is_object() || manifest.value("format", json()) != "pyad_edge engine")
         throw Unfit("is not an engine: its manifest is of another format", kTake);
     const int64_t version = whole(field(manifest, "format_version"), "format_version", 1, 1 << 30);
-    if (version > 3)
-        throw Unfit("has engine format " + std::to_string(version) + ", but this reads up to 3",
+    if (version > 4)
+        throw Unfit("has engine format " + std::to_string(version) + ", but this reads up to 4",
                     "Update pyad_edge and build this example again.");
     if (manifest.contains("input"))
         throw Unfit(
@@ -84,11 +93,24 @@ void check_version(const json& manifest) {
             kPython);
     if (manifest.contains("index"))
         throw Unfit("has an approximate index, which this example leaves out", kPython);
-    if (version != 1) impossible("format_version");
+    if (manifest.contains("members"))
+        throw Unfit("is an ensemble of several networks, which this example leaves out", kPython);
+    if (manifest.contains("refinement"))
+        throw Unfit("refines its maps with a second network, which this example leaves out",
+                    kPython);
     const std::string method = text(field(manifest, "method"), "method");
-    if (method != "patchcore")
+    if (method == "recontrast")
+        throw Unfit(
+            "compares an encoder with a decoder (recontrast), which this example leaves out",
+            kPython);
+    if (method != "patchcore" && method != "reconpatch")
         throw Unfit("was made with the method '" + method + "', unknown to this example",
                     "Update pyad_edge and build this example again.");
+    const bool sum = variant_of(manifest) == Aggregation::sum;
+    if (method == "reconpatch" && !sum)
+        throw Unfit("contradicts itself: a reconpatch network's levels are added",
+                    "Export the engine again.");
+    if (version != (sum ? 4 : 1)) impossible("format_version");
 }
 
 std::map<std::string, Tensor> table(const json& entries) {
@@ -161,8 +183,8 @@ void parse_manifest(const std::string& source, Engine& engine) {
     const json& head = field(manifest, "head");
     const json& aggregation = field(head, "aggregation");
     either(field(head, "type"), "type", "memory_bank", "memory_bank");
-    engine.official = either(field(aggregation, "variant"), "variant", "official", "average");
-    if (engine.official) {
+    engine.aggregation = variant_of(manifest);
+    if (engine.aggregation == Aggregation::official) {
         engine.pre_dim = whole(field(aggregation, "pre_dim"), "pre_dim", 1, kMaxSide);
         engine.target_dim = whole(field(aggregation, "target_dim"), "target_dim", 1, kMaxSide);
     } else if (!field(aggregation, "pre_dim").is_null() ||
@@ -226,7 +248,7 @@ void check_structure(const Engine& engine) {
     if (frames[0] != G || G > 16 || frames[3] != 3 || frames[1] < 8 || frames[1] > 1024 ||
         frames[2] < 8 || frames[2] > 1024)
         contradiction("its golden pictures have an impossible shape");
-    if (engine.official && engine.target_dim != engine.dims())
+    if (engine.aggregation == Aggregation::official && engine.target_dim != engine.dims())
         contradiction("its aggregation gives another length than its bank's rows have");
     if (engine.neighbors > M || (engine.reweighted && engine.neighbors < 2))
         contradiction("its neighbours do not fit its bank");

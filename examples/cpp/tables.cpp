@@ -176,7 +176,7 @@ Banded upsample_and_smooth(int64_t size, int64_t new_size, double sigma) {
 AggregationPlan aggregation_plan(const Engine& engine, const std::vector<int64_t>& channels) {
     const auto levels = static_cast<int64_t>(channels.size());
     std::vector<AggregationLevel> made;
-    int64_t before = 0, dims = engine.official ? engine.target_dim : 0;
+    int64_t before = 0, dims = engine.target_dim;
     for (int64_t l = 0; l < levels; ++l) {
         AggregationLevel level{channels[l], {}, {}, {}, {}};
         const auto add = [&](int64_t d, int64_t flat, double weight) {
@@ -185,11 +185,19 @@ AggregationPlan aggregation_plan(const Engine& engine, const std::vector<int64_t
             level.position.push_back(static_cast<int32_t>(flat % 9));
             level.weight.push_back(static_cast<float>(weight));
         };
-        if (!engine.official) {
+        if (engine.aggregation == Aggregation::average) {
             for (int64_t c = 0; c < channels[l]; ++c)
                 for (int64_t p = 0; p < 9; ++p) add(before + c, 9 * c + p, 1.0 / 9.0);
             before += channels[l];
             dims = before;
+        } else if (engine.aggregation == Aggregation::sum) {  // each channel's centre
+            if (channels[l] != channels[0])
+                throw Error(Code::engine,
+                            "[patch_aggregation] levels of " + std::to_string(channels[0]) +
+                                " and " + std::to_string(channels[l]) +
+                                " channels cannot be added. Export the engine again.");
+            for (int64_t c = 0; c < channels[l]; ++c) add(c, 9 * c + 4, 1.0);
+            dims = channels[0];
         } else {  // both adaptive pools composed, as in _official_level of ops/patch_aggregation.py
             const int64_t pre = engine.pre_dim, target = engine.target_dim;
             const int64_t stacked = levels * pre, window = channels[l] * 9;

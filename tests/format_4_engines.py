@@ -1,0 +1,97 @@
+"""Engines of format 4 that run: tiny networks, random banks, scores from their own pipelines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from engine_factory import (
+    Tensors,
+    ensemble_engine,
+    reconpatch_engine,
+    recontrast_engine,
+    refined,
+    small_engine,
+)
+from onnx import TensorProto, helper, numpy_helper
+from tiny_models import IR_VERSION, OPSET, tiny_backbone
+
+from pyad_edge.engine import read_engine
+from pyad_edge.engine_manifest import ManifestDraft
+from pyad_edge.export.engine_writer import write_engine
+from pyad_edge.opening import build_pipeline
+
+__all__ = ["NAMES", "runnable"]
+
+NAMES = ("reconpatch", "ensemble", "recontrast", "refined")
+
+
+def runnable(name: str, folder: Path, *, seed: int = 4) -> Path:
+    """Write one of ``NAMES`` as ``v4_NAME.pyad``, calibrated on seven random pictures."""
+    draft, tensors = _made(name, seed)
+    path = folder / f"v4_{name}.pyad"
+    write_engine(path, manifest=draft, tensors=tensors)
+    pipeline = build_pipeline(read_engine(path))
+    rng = np.random.default_rng(seed)
+    pictures = [rng.integers(0, 256, (40, 44, 3), dtype=np.uint8) for _ in range(7)]
+    scores = [pipeline.score([picture]) for picture in pictures]
+    golden = [pipeline.score([frame]) for frame in tensors["golden/frames"]]
+    tensors |= {
+        "calibration/scores": np.sort([float(s.image[0]) for s in scores]).astype(np.float32),
+        "calibration/map_maxima": np.sort([float(s.maps.max()) for s in scores]).astype(np.float32),
+        "golden/scores": np.array([float(s.image[0]) for s in golden], np.float32),
+    }
+    return write_engine(path, manifest=draft, tensors=tensors)
+
+
+def _made(name: str, seed: int) -> tuple[ManifestDraft, Tensors]:
+    if name == "reconpatch":
+        return reconpatch_engine(seed=seed, onnx=tiny_backbone((8, 8), seed))
+    if name == "ensemble":
+        networks = (tiny_backbone((8, 16), seed), tiny_backbone((8, 12), seed + 1))
+        return ensemble_engine(seed=seed, onnx=networks, grid=(4, 4))
+    if name == "recontrast":
+        return recontrast_engine(seed=seed, onnx=_encoder_decoder(seed))
+    made = small_engine(seed=seed, onnx=tiny_backbone((8, 16), seed))
+    return refined(*made, score="maximum", onnx=_refinement(seed))
+
+
+def _encoder_decoder(seed: int) -> bytes:
+    """The tiny backbone and a 1x1 convolution of each level, as ``decoder2`` and ``decoder3``."""
+    model = onnx.load_from_string(tiny_backbone((8, 16), seed))
+    rng = np.random.default_rng(seed)
+    for level, count in ((2, 8), (3, 16)):
+        weight = rng.normal(0, count**-0.5, (count, count, 1, 1)).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(weight, f"decoder{level}.weight"))
+        model.graph.node.append(
+            helper.make_node(
+                "Conv", [f"layer{level}", f"decoder{level}.weight"], [f"decoder{level}"]
+            )
+        )
+        shape = ["N", count, f"decoder{level}_H", f"decoder{level}_W"]
+        model.graph.output.append(
+            helper.make_tensor_value_info(f"decoder{level}", TensorProto.FLOAT, shape)
+        )
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def _refinement(seed: int) -> bytes:
+    """One 3x3 convolution of map and picture, and a sigmoid."""
+    weight = np.random.default_rng(seed).normal(0, 0.1, (1, 4, 3, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["input", "weight"], ["logit"], pads=[1, 1, 1, 1]),
+        helper.make_node("Sigmoid", ["logit"], ["map"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "refinement",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 4, "H", "W"])],
+        [helper.make_tensor_value_info("map", TensorProto.FLOAT, [1, 1, "H", "W"])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    opset = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())

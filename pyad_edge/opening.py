@@ -8,6 +8,7 @@ from pyad_edge.backends.registry import open_backend
 from pyad_edge.cosine_pipeline import CosinePipeline
 from pyad_edge.engine import Engine
 from pyad_edge.engine_manifest import CosineHead
+from pyad_edge.errors import EngineError
 from pyad_edge.feeder import DeclaredInput
 from pyad_edge.heads.approximate_index import ApproximateBank
 from pyad_edge.heads.memory_bank import MemoryBankHead
@@ -52,6 +53,12 @@ def build_pipeline(
         mask=mask,
     )
     manifest = engine.manifest
+    for name, what in (("members", "an ensemble"), ("refinement", "an engine with a refinement")):
+        if getattr(manifest, name) is not None:  # never a part of it alone, as if that were all
+            raise EngineError(
+                f"[Runtime] {engine.path} is {what}, which this version of pyad_edge reads but "
+                "does not run. Update it: pip install --upgrade pyad_edge"
+            )
     opened = open_backend(
         backend,
         bytes(engine.tensors["network/onnx"]),

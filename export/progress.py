@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.progress import (
     BarColumn,
@@ -17,9 +18,18 @@ from rich.progress import (
 
 from pyad_edge.console import err
 
-__all__ = ["ProgressCall", "progress_bar"]
+__all__ = ["ProgressCall", "progress_bar", "silent"]
 
-ProgressCall = Callable[[str, int, int], None]  # stage, done, of
+
+class ProgressCall(Protocol):
+    """Told how far a stage is."""
+
+    def __call__(self, stage: str, done: int, of: int, note: str = "") -> None:
+        """Stage, steps done, steps in all, and what else to show, such as the loss."""
+
+
+def silent(stage: str, done: int, of: int, note: str = "") -> None:
+    """Progress that nobody watches."""
 
 
 @contextmanager
@@ -32,13 +42,14 @@ def progress_bar() -> Iterator[ProgressCall]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=err) as bars:
 
-        def report(stage: str, done: int, of: int) -> None:
+        def report(stage: str, done: int, of: int, note: str = "") -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=of)
-            bars.update(tasks[stage], completed=done, total=of)
+                tasks[stage] = bars.add_task(stage, total=of, note=note)
+            bars.update(tasks[stage], completed=done, total=of, note=note)
 
         yield report

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
+from pyad_edge.engine_fields import Scalar
 from pyad_edge.engine_manifest import Aggregation, MemoryBankHead, Preprocessing
 from pyad_edge.errors import DataError, SettingError
 from pyad_edge.export.backbones import Backbone
@@ -28,6 +30,7 @@ from pyad_edge.export.methods.patchcore.extract import (
 )
 from pyad_edge.export.methods.patchcore.index import TrainedIndex, plan_index
 from pyad_edge.export.methods.patchcore.settings import PatchCoreSettings
+from pyad_edge.export.progress import silent
 from pyad_edge.feeder import DeclaredInput, Feeder
 from pyad_edge.frame_files import read_frame
 from pyad_edge.heads.memory_bank import MemoryBankHead as Head
@@ -37,13 +40,18 @@ from pyad_edge.ops import greedy_coreset, random_projection, start_distances
 from pyad_edge.pipeline import Pipeline
 from pyad_edge.preprocessing import input_size
 
-__all__ = ["Calibration", "PatchCoreModel", "calibrate", "fit", "silent"]
+__all__ = [
+    "Calibration",
+    "PatchCoreModel",
+    "calibrate",
+    "fit",
+    "head_of",
+    "open_network",
+    "silent",
+]
 
 Array = NDArray[np.float32]
-
-
-def silent(stage: str, done: int, of: int) -> None:
-    """Progress that nobody watches."""
+NOTHING: Mapping[str, Scalar] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +68,8 @@ class PatchCoreModel:
         plan: memory that the fit was allowed.
         index: of the bank, measured; None: exact search. See ``index.add_index``.
         declared: frames that it was fitted on; None: 8-bit RGB pictures, resized.
+        method: whose engine it makes.
+        trained: what an engine records about how its network was trained.
     """
 
     settings: PatchCoreSettings
@@ -73,12 +83,14 @@ class PatchCoreModel:
     plan: MemoryPlan
     index: TrainedIndex | None = None
     declared: DeclaredInput | None = None
+    method: Literal["patchcore", "reconpatch"] = "patchcore"
+    trained: Mapping[str, Scalar] = NOTHING
 
     def pipeline(self, *, threads: int | None = None) -> Pipeline:
         """The pipeline that the exported engine will run."""
         parts: dict[str, Any] = {
             "preprocessing": self.preprocessing,
-            "backend": _backend(self.backbone, threads, self.preprocessing),
+            "backend": open_network(self.backbone, threads, self.preprocessing),
             "head": Head(
                 self.bank,
                 self.head,
@@ -155,8 +167,8 @@ def fit(
         std=backbone.std,
         color_order=frames.color_order if frames is not None else "rgb",
     )
-    head = _head(backbone, settings)
-    backend = _backend(backbone, threads, preprocessing)
+    head = head_of(backbone, settings)
+    backend = open_network(backbone, threads, preprocessing)
     levels = backend.run(np.zeros((1, 3, *input_size(preprocessing)), np.float32))
     h, w, D = embed(levels, head).shape[1:]
     declared, feeder = None, None
@@ -259,7 +271,8 @@ def _sources(
     return sources
 
 
-def _head(backbone: Backbone, settings: PatchCoreSettings) -> MemoryBankHead:
+def head_of(backbone: Backbone, settings: PatchCoreSettings) -> MemoryBankHead:
+    """Aggregation and scoring as an engine records them."""
     official = settings.aggregation == "official"
     dim = min(sum(backbone.channels), 1024)
     values: dict[str, Any] = {
@@ -275,9 +288,10 @@ def _head(backbone: Backbone, settings: PatchCoreSettings) -> MemoryBankHead:
     )
 
 
-def _backend(
+def open_network(
     backbone: Backbone, threads: int | None, preprocessing: Preprocessing
 ) -> OnnxRuntimeBackend:
+    """The network as fit and calibration run it."""
     return OnnxRuntimeBackend(
         backbone.model,
         outputs=backbone.layers,

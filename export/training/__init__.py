@@ -1,0 +1,1 @@
+"""What trainings with torch have in common: device, order of pictures, checkpoints, log, loop."""

@@ -174,7 +174,7 @@ def bench(
             "sha256": runtime.engine.file_sha256,
             "method": manifest.method,
             "backbone": manifest.backbone.name,
-            "bank": list(runtime.engine.tensors["bank/features"].shape),
+            "bank": _bank(runtime),
             "input_size": list(runtime.pipeline.input_size),
             "golden_drift": runtime.info["golden_drift"],
         },
@@ -259,3 +259,9 @@ def _camera_row(run: CameraRun, mode: Mode) -> dict[str, Any]:
         "longest_queue": run.longest_queue,
         "deadline_misses": run.misses,
     }
+
+
+def _bank(runtime: Runtime) -> list[int] | None:
+    """(M, D) of the memory bank, of an ensemble's first; None where the method has none."""
+    bank = runtime.engine.tensors.get("bank/features")
+    return None if bank is None else list(bank.shape)

@@ -17,10 +17,13 @@ def print_report(content: dict[str, Any], console: Console) -> None:
     """Print the tables and what they mean nothing without."""
     engine, backend, machine = content["engine"], content["backend"], content["machine"]
     versions = ", ".join(f"{name} {found}" for name, found in machine["versions"].items())
-    rows, dimensions = engine["bank"]
+    bank = "no memory bank"
+    if engine["bank"] is not None:
+        rows, dimensions = engine["bank"]
+        bank = f"bank {rows:,} x {dimensions}"
     sentences = [
         f"{engine['name']}: {engine['backbone']}, {engine['input_size'][1]} x "
-        f"{engine['input_size'][0]} px, bank {rows:,} x {dimensions}; {content['frames']}",
+        f"{engine['input_size'][0]} px, {bank}; {content['frames']}",
         f"{machine['board'] or machine['processor']}, {machine['cores']} cores, load "
         f"{_known(content['load']['before'], '.1f')} before and "
         f"{_known(content['load']['after'], '.1f')} after; {versions}",

@@ -22,6 +22,7 @@ from engine_factory import (
 from safetensors import safe_open
 from safetensors.numpy import load
 
+from pyad_edge import Runtime
 from pyad_edge.engine import describe, read_engine, verify_bytes
 from pyad_edge.engine_format import decode_names, encode_names
 from pyad_edge.errors import EngineError
@@ -31,10 +32,13 @@ DRAFT, TENSORS = small_engine(rows=150)
 DATA = engine_bytes(DRAFT, TENSORS)
 # Files written once with the first version of their format; they must open for ever.
 EVERY_FORMAT = {
-    1: "8d5188f09962d7609cf0bb56d0fe2355c825897cb7eca23a01f51f22277bdd62",
-    2: "727b7e0ff181991d4c133603232b9a3bb680e2043ab42d0203ce0b203aaacd08",
-    3: "84bcdc330c19af3d20f831ab6e0a928d24a7173d5a78ad98263f1952e903fdb9",
+    "v1_patchcore": "8d5188f09962d7609cf0bb56d0fe2355c825897cb7eca23a01f51f22277bdd62",
+    "v2_patchcore": "727b7e0ff181991d4c133603232b9a3bb680e2043ab42d0203ce0b203aaacd08",
+    "v3_patchcore": "84bcdc330c19af3d20f831ab6e0a928d24a7173d5a78ad98263f1952e903fdb9",
+    "v4_reconpatch": "b89cb11fa5c9fd47b2880c0a8446596aeab6d8161078399467d19f418b0f699b",
+    "v4_recontrast": "bc2408e85cb53cd8e49a36c8a7e42f84bc420fa17330c20695377c380e99cd97",
 }
+ENGINES = Path(__file__).parents[1] / "engines"
 HEADER_END = 8 + struct.unpack("<Q", DATA[:8])[0]
 
 
@@ -194,13 +198,21 @@ def test_a_later_change_of_the_file_does_not_reach_an_open_engine(tmp_path: Path
     np.testing.assert_array_equal(engine.tensors["bank/features"], TENSORS["bank/features"])
 
 
-@pytest.mark.parametrize("number", EVERY_FORMAT)
-def test_files_of_every_format_still_open(number: int) -> None:
-    path = Path(__file__).parents[1] / "engines" / f"v{number}_patchcore.pyad"
+@pytest.mark.parametrize("name", EVERY_FORMAT)
+def test_files_of_every_format_still_open(name: str) -> None:
+    path = ENGINES / f"{name}.pyad"
     engine = read_engine(path)
-    assert engine.file_sha256 == EVERY_FORMAT[number]
-    assert engine.manifest.format_version == number
+    assert engine.file_sha256 == EVERY_FORMAT[name]
+    assert f"v{engine.manifest.format_version}_" == name[:3]
     assert engine_bytes(engine.manifest, dict(engine.tensors)) == path.read_bytes()
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY_FORMAT if name.startswith("v4_")])
+def test_files_with_networks_still_score_the_same(name: str) -> None:
+    runtime = Runtime(ENGINES / f"{name}.pyad")  # refuses if the golden pictures drift
+    golden = runtime.engine.tensors["golden/scores"]
+    found = [runtime.infer(f).score for f in runtime.engine.tensors["golden/frames"]]
+    np.testing.assert_allclose(found, golden, rtol=1e-4)
 
 
 def test_describe_is_plain_data(tmp_path: Path) -> None:

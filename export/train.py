@@ -1,11 +1,12 @@
-"""From a folder of pictures to an engine file: the stages of ``pyad-edge train patchcore``."""
+"""From a folder of pictures to an engine file: the stages of ``pyad-edge train patchcore``
+and ``train reconpatch``."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from pyad_edge.export.methods.patchcore import (
 )
 from pyad_edge.export.methods.patchcore.fit import silent
 from pyad_edge.export.methods.patchcore.index import add_index
+from pyad_edge.export.methods.reconpatch.settings import ReConPatchSettings
 from pyad_edge.export.progress import ProgressCall
 from pyad_edge.images import list_images
 from pyad_edge.preprocessing import MAX_SIDE, MIN_SIDE
@@ -72,6 +74,7 @@ def train_patchcore(
     out: str | os.PathLike[str],
     *,
     settings: PatchCoreSettings,
+    reconpatch: ReConPatchSettings | None = None,
     backbone: str = "edge18",
     layers: str | None = None,
     mean: Sequence[float] | None = None,
@@ -87,6 +90,7 @@ def train_patchcore(
         data: MVTec layout, or a folder of good pictures.
         out: the engine file to write; an old one stays until the new one is complete.
         settings: see PatchCoreSettings.
+        reconpatch: learns a linear map of the patches first, see there; none: PatchCore.
         backbone, layers: see ``resolve_backbone``.
         mean, std: three numbers each, for an ONNX file that does not state them; it must take RGB.
         calibration_data: folder of further good pictures; none: ``settings.holdout`` decides.
@@ -123,6 +127,21 @@ def train_patchcore(
             f"the pictures have {len(sizes)} different sizes; each is resized to "
             f"{settings.resize}, whatever its shape."
         )
+    learned = None
+    if reconpatch is not None:
+        from pyad_edge.export.methods.reconpatch.fit import learn_map  # needs torch
+
+        learned = learn_map(
+            fit_paths,
+            resolved,
+            settings,
+            reconpatch,
+            frames=frames,
+            sizes=sizes,
+            threads=threads,
+            progress=progress,
+        )
+        resolved, settings = learned.backbone, learned.settings
     model = fit(
         fit_paths,
         resolved,
@@ -133,6 +152,8 @@ def train_patchcore(
         threads=threads,
         progress=progress,
     )
+    if learned is not None:
+        model = replace(model, method="reconpatch", trained=learned.trained)
     if not model.plan.keep_features and model.plan.features:
         notes.append("the features did not fit the memory limit, so the backbone ran twice.")
     model = add_index(model, held, threads=threads, progress=progress)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyad_edge.ops._banded import bilinear_upsample
 from pyad_edge.ops._native import native
 
-__all__ = ["AggregationPlan", "Variant", "output_dim", "patch_aggregation"]
+__all__ = ["AggregationPlan", "Variant", "level_taps", "output_dim", "patch_aggregation"]
 
 Array = NDArray[np.float32]
 Variant = Literal["official", "average", "sum"]
@@ -203,19 +203,45 @@ def _checked(features: Sequence[Array], channels: Sequence[int]) -> list[Array]:
     return [np.ascontiguousarray(level) for level in features]
 
 
+def level_taps(
+    index: int,
+    channels: Sequence[int],
+    *,
+    variant: Variant,
+    pre_dim: int | None = None,
+    target_dim: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """One level's part of the linear map, before the level is resized: its weights that are not 0.
+
+    Args:
+        index: of the level.
+        channels, variant, pre_dim, target_dim: as for :class:`AggregationPlan`.
+
+    Returns:
+        (dim, flat, weight) of n entries, sorted: output ``dim`` takes ``weight`` times channel
+        ``flat // 9`` at position ``flat % 9`` (row by row) of its 3x3 window, zeros outside.
+
+    Raises:
+        ValueError: if a setting is missing, superfluous or out of range.
+    """
+    D = output_dim(channels, variant=variant, pre_dim=pre_dim, target_dim=target_dim)
+    C = channels[index]
+    if variant == "average":
+        dim = sum(channels[:index]) + np.repeat(np.arange(C), 9)
+        return dim, np.arange(9 * C), np.full(9 * C, 1.0 / 9.0)
+    if variant == "sum":  # each channel's centre
+        return np.arange(C), 9 * np.arange(C) + 4, np.ones(C)
+    return _official_level(index, len(channels), C, pre_dim or 0, D)
+
+
 @lru_cache(maxsize=32)
 def _native_plan(
     channels: tuple[int, ...], variant: Variant, pre_dim: int | None, target_dim: int
 ) -> Any:
+    given = {"pre_dim": pre_dim, "target_dim": target_dim if variant == "official" else None}
     levels = []
     for index, C in enumerate(channels):
-        if variant == "average":
-            dim = sum(channels[:index]) + np.repeat(np.arange(C), 9)
-            flat, weight = np.arange(9 * C), np.full(9 * C, 1.0 / 9.0)
-        elif variant == "sum":  # each channel's centre
-            dim, flat, weight = np.arange(C), 9 * np.arange(C) + 4, np.ones(C)
-        else:
-            dim, flat, weight = _official_level(index, len(channels), C, pre_dim or 0, target_dim)
+        dim, flat, weight = level_taps(index, channels, variant=variant, **given)
         if len(dim) == 0:
             raise ValueError(f"[patch_aggregation] level {index} reaches no output dimension.")
         position = (flat % 9).astype(np.int32)

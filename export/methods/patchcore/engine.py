@@ -97,7 +97,7 @@ def export_engine(
     settings, backbone = model.settings, model.backbone
     golden_scores = [float(pipeline.own.score([frame]).image[0]) for frame in golden]
     draft = ManifestDraft(
-        method="patchcore",
+        method=model.method,
         created_with=CreatedWith(
             pyad_edge=version("pyad_edge"),
             numpy=version("numpy"),
@@ -124,6 +124,7 @@ def export_engine(
             settings={
                 "holdout": settings.holdout,
                 "projection_dim": settings.projection_dim,
+                **model.trained,
             },
         ),
         golden=Golden(tolerance=GOLDEN_TOLERANCE),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -51,7 +50,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float32]
-NOTHING: Mapping[str, Scalar] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +82,7 @@ class PatchCoreModel:
     index: TrainedIndex | None = None
     declared: DeclaredInput | None = None
     method: Literal["patchcore", "reconpatch"] = "patchcore"
-    trained: Mapping[str, Scalar] = NOTHING
+    trained: Mapping[str, Scalar] = field(default_factory=dict)
 
     def pipeline(self, *, threads: int | None = None) -> Pipeline:
         """The pipeline that the exported engine will run."""

@@ -23,8 +23,8 @@ class PatchCoreSettings(BaseModel):
     Attributes:
         resize: (height, width) that every picture is resized to, or the shorter side (with a crop).
         crop: centre crop (height, width) after resizing, or None.
-        aggregation: ``official`` (paper and official code) or ``average`` (plain 3x3 mean, channels
-            concatenated).
+        aggregation: ``official`` (paper and official code), ``average`` (plain 3x3 mean, channels
+            concatenated) or ``sum`` (of a network that ends in a folded linear map).
         pre_dim, target_dim: dimensions of the official embedding; None: the sum of the levels'
             channels, at most 1024.
         coreset: share of all patches kept, 0 < ratio <= 1 (1: no selection).
@@ -44,7 +44,7 @@ class PatchCoreSettings(BaseModel):
 
     resize: tuple[Side, Side] | Side = (256, 256)
     crop: tuple[Side, Side] | None = None
-    aggregation: Literal["official", "average"] = "official"
+    aggregation: Literal["official", "average", "sum"] = "official"
     pre_dim: Annotated[int, Field(ge=1, le=16384)] | None = None
     target_dim: Annotated[int, Field(ge=1, le=16384)] | None = None
     coreset: Annotated[float, Field(gt=0, le=1)] = 0.01
@@ -74,9 +74,9 @@ class PatchCoreSettings(BaseModel):
             raise ValueError(
                 f"the crop {self.crop} is larger than the resized picture {self.resize}"
             )
-        if self.aggregation == "average" and (self.pre_dim or self.target_dim):
+        if self.aggregation != "official" and (self.pre_dim or self.target_dim):
             raise ValueError(
-                "the aggregation 'average' has no dimensions to choose; leave them out"
+                f"the aggregation '{self.aggregation}' has no dimensions to choose; leave them out"
             )
         self._check_index()
         return self

@@ -1,0 +1,1 @@
+"""ReConPatch (Hyun et al., "Contrastive Patch Representation Learning", WACV 2024)."""

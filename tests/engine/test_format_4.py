@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
+from command_line import call
 from engine_factory import (
     Tensors,
     declared_engine,
@@ -19,6 +21,7 @@ from engine_factory import (
     take_apart,
 )
 
+from pyad_edge.calibration import p_value, threshold_for
 from pyad_edge.engine import Engine, describe, read_engine, verify_bytes
 from pyad_edge.engine_manifest import (
     Aggregation,
@@ -31,6 +34,7 @@ from pyad_edge.engine_manifest import (
 from pyad_edge.engine_table import engine_rows
 from pyad_edge.errors import EngineError
 from pyad_edge.export.engine_writer import write_engine
+from pyad_edge.result import Verdict
 
 Made = tuple[ManifestDraft, Tensors]
 
@@ -319,3 +323,54 @@ def test_description_and_table(name: str, tmp_path: Any) -> None:
         f"member {i}" for i in range(1, 1 + len(members))
     ]
     assert ("fusion" in rows) == bool(members)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_info_prints_them(name: str, tmp_path: Any) -> None:
+    draft, tensors = ENGINES[name]
+    path = write_engine(tmp_path / "e.pyad", manifest=draft, tensors=tensors)
+    answer = call("info", path)
+    assert answer.code == 0, answer.err
+    text = " ".join(answer.out.split())
+    assert "format 4, verified" in text
+    if draft.refinement is not None:
+        assert "a network draws the map again, from the map and the picture" in text
+    if draft.fusion is not None:
+        assert "(4, 1); (5, 2)" in text
+        assert "member 1 tiny 1, tiny: layer2, layer3; scoring reweighted" in text
+    if draft.method == "recontrast":
+        assert "2 pairs: layer2 - decoder2, layer3 - decoder3" in text
+    content = json.loads(call("info", path, "--json").out)
+    assert content["method"] == draft.method
+    assert len(content.get("members", ())) == len(draft.members or ())
+
+
+def test_scores_below_zero_have_thresholds_p_values_and_verdicts() -> None:
+    """Scores of an ensemble lie around 0; nothing of what follows them may depend on the sign."""
+    rng = np.random.default_rng(0)
+    scores = np.sort(rng.gamma(4, size=30))
+    for shift in (0.5, 5.0, 100.0):
+        moved = scores - shift
+        for rate in (0.2, 0.01):  # proved by ranks, and beyond them
+            limit, before = threshold_for(moved, rate), threshold_for(scores, rate)
+            assert limit.value == pytest.approx(before.value - shift, abs=1e-12)
+            assert (limit.method, limit.normal_above) == (before.method, before.normal_above)
+            assert f"Scores above {limit.value:.6g} are" in limit.statement()
+        for score in scores[::7]:
+            assert p_value(float(score - shift), moved) == p_value(float(score), scores)
+    negative = threshold_for(scores - 100.0, 0.2).value
+    assert negative < 0
+    assert Verdict.of(negative, negative, None) is Verdict.OK
+    assert Verdict.of(negative / 2, negative, None) is Verdict.NG
+    assert Verdict.of(negative, negative / 2, negative * 2) is Verdict.REVIEW
+
+
+@pytest.mark.parametrize("name", ["refined ensemble", "refined maximum"])
+def test_every_damaged_byte_is_found(name: str) -> None:
+    data = engine_bytes(*ENGINES[name])
+    rng = np.random.default_rng(0)
+    for place in rng.choice(len(data), 200, replace=False):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        with pytest.raises(EngineError):
+            verify_bytes(bytes(damaged), "part.pyad")

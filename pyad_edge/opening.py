@@ -14,6 +14,7 @@ from pyad_edge.heads.approximate_index import ApproximateBank
 from pyad_edge.heads.memory_bank import MemoryBankHead
 from pyad_edge.input_choice import MaskSource, choose_input, pipeline_of
 from pyad_edge.pipeline import Pipeline
+from pyad_edge.refined_pipeline import RefinedPipeline
 
 __all__ = ["build_pipeline"]
 
@@ -53,7 +54,7 @@ def build_pipeline(
         mask=mask,
     )
     manifest = engine.manifest
-    for name, what in (("members", "an ensemble"), ("refinement", "an engine with a refinement")):
+    for name, what in (("members", "an ensemble"),):
         if getattr(manifest, name) is not None:  # never a part of it alone, as if that were all
             raise EngineError(
                 f"[Runtime] {engine.path} is {what}, which this version of pyad_edge reads but "
@@ -75,10 +76,21 @@ def build_pipeline(
         "backend": opened,
         "sigma": manifest.anomaly_map.sigma,
     }
+    pipeline: Pipeline
     if isinstance(manifest.head, CosineHead):
         parts["head"] = manifest.head
-        return pipeline_of(engine, parts, declared) or CosinePipeline(**parts)
-    return _with_bank(engine, parts, declared)
+        pipeline = pipeline_of(engine, parts, declared) or CosinePipeline(**parts)
+    else:
+        pipeline = _with_bank(engine, parts, declared)
+    if manifest.refinement is None:
+        return pipeline
+    return RefinedPipeline(
+        pipeline,
+        bytes(engine.tensors["refinement/onnx"]),
+        manifest.refinement,
+        threads=threads,
+        spinning=spinning,
+    )
 
 
 def _with_bank(engine: Engine, parts: dict[str, Any], declared: DeclaredInput | None) -> Pipeline:

@@ -189,7 +189,11 @@ def _policy(spec: InputSpec | None, asked: str | None) -> str:
 
 
 def pipeline_of(
-    engine: Engine, parts: Mapping[str, Any], declared: DeclaredInput | None
+    engine: Engine,
+    parts: Mapping[str, Any],
+    declared: DeclaredInput | None,
+    *,
+    grid: tuple[int, int] | None = None,
 ) -> Pipeline | None:
     """The pipeline of an input that was declared or chosen; None where there is none.
 
@@ -197,11 +201,12 @@ def pipeline_of(
         engine: verified.
         parts: arguments of its pipeline without one.
         declared: from :func:`choose_input`.
+        grid: (h, w), patches of the network's input; none: those of the engine's first network.
     """
     if declared is None:
         return None
     manifest = engine.manifest
-    grid = manifest.network.grid
+    grid = grid or manifest.network.grid
     if manifest.input is None:
         if isinstance(manifest.head, CosineHead):
             return DeclaredCosinePipeline(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pyad_edge.backends import Backend
 from pyad_edge.backends.registry import open_backend
 from pyad_edge.cosine_pipeline import CosinePipeline
 from pyad_edge.engine import Engine
-from pyad_edge.engine_manifest import CosineHead
-from pyad_edge.errors import EngineError
+from pyad_edge.engine_manifest import CosineHead, Manifest, Member, member_tensor
+from pyad_edge.ensemble_pipeline import EnsemblePipeline
 from pyad_edge.feeder import DeclaredInput
 from pyad_edge.heads.approximate_index import ApproximateBank
 from pyad_edge.heads.memory_bank import MemoryBankHead
@@ -54,34 +55,24 @@ def build_pipeline(
         mask=mask,
     )
     manifest = engine.manifest
-    for name, what in (("members", "an ensemble"),):
-        if getattr(manifest, name) is not None:  # never a part of it alone, as if that were all
-            raise EngineError(
-                f"[Runtime] {engine.path} is {what}, which this version of pyad_edge reads but "
-                "does not run. Update it: pip install --upgrade pyad_edge"
-            )
-    opened = open_backend(
-        backend,
-        bytes(engine.tensors["network/onnx"]),
-        outputs=manifest.backbone.outputs,
-        input_size=manifest.network.input_size,
-        precision=precision,
-        device=device,
-        threads=threads,
-        spinning=spinning,
-        cache_key=engine.file_sha256,
-    )
-    parts: dict[str, Any] = {
-        "preprocessing": manifest.preprocessing,
-        "backend": opened,
-        "sigma": manifest.anomaly_map.sigma,
-    }
-    pipeline: Pipeline
-    if isinstance(manifest.head, CosineHead):
-        parts["head"] = manifest.head
-        pipeline = pipeline_of(engine, parts, declared) or CosinePipeline(**parts)
-    else:
-        pipeline = _with_bank(engine, parts, declared)
+    networks: tuple[Manifest | Member, ...] = (manifest, *(manifest.members or ()))
+    members = []
+    for index, member in enumerate(networks):
+        opened = open_backend(
+            backend,
+            bytes(engine.tensors[member_tensor(index, "network/onnx")]),
+            outputs=member.backbone.outputs,
+            input_size=member.network.input_size,
+            precision=precision,
+            device=device,
+            threads=threads,
+            spinning=spinning,
+            cache_key=engine.file_sha256 if index == 0 else f"{engine.file_sha256}-{index}",
+        )
+        members.append(_member(engine, index, member, opened, declared))
+    pipeline = members[0]
+    if manifest.fusion is not None:
+        pipeline = EnsemblePipeline(members, manifest.fusion)
     if manifest.refinement is None:
         return pipeline
     return RefinedPipeline(
@@ -93,19 +84,35 @@ def build_pipeline(
     )
 
 
-def _with_bank(engine: Engine, parts: dict[str, Any], declared: DeclaredInput | None) -> Pipeline:
-    """The pipeline of a memory bank."""
-    manifest, bank = engine.manifest, engine.tensors["bank/features"]
+def _member(
+    engine: Engine,
+    index: int,
+    member: Manifest | Member,
+    opened: Backend,
+    declared: DeclaredInput | None,
+) -> Pipeline:
+    """The pipeline of one network; an engine that is no ensemble has one."""
+    parts: dict[str, Any] = {
+        "preprocessing": member.preprocessing,
+        "backend": opened,
+        "sigma": member.anomaly_map.sigma,
+    }
+    if isinstance(member.head, CosineHead):
+        parts["head"] = member.head
+        return pipeline_of(engine, parts, declared) or CosinePipeline(**parts)
+    bank = engine.tensors[member_tensor(index, "bank/features")]
     approximate = (
-        ApproximateBank(bank, engine.tensors["index/faiss"], manifest.index)
-        if manifest.index is not None
+        ApproximateBank(bank, engine.tensors["index/faiss"], engine.manifest.index)
+        if engine.manifest.index is not None
         else None
     )
-    parts["head"] = MemoryBankHead(bank, manifest.memory_bank, approximate=approximate)
-    placed = {**parts, "positions": engine.tensors["bank/sources"][:, 1:]}
-    if (pipeline := pipeline_of(engine, placed, declared)) is not None:
+    parts["head"] = MemoryBankHead(bank, member.head, approximate=approximate)
+    sources = engine.tensors[member_tensor(index, "bank/sources")]
+    placed = {**parts, "positions": sources[:, 1:]}
+    pipeline = pipeline_of(engine, placed, declared, grid=member.network.grid)
+    if pipeline is not None:
         return pipeline
-    if getattr(parts["backend"], "device", "cpu") == "cuda":  # the whole frame stays there
+    if getattr(opened, "device", "cpu") == "cuda":  # the whole frame stays there
         from pyad_edge.device_pipeline import DevicePipeline
 
         return DevicePipeline(**parts)

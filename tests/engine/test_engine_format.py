@@ -35,8 +35,10 @@ EVERY_FORMAT = {
     "v1_patchcore": "8d5188f09962d7609cf0bb56d0fe2355c825897cb7eca23a01f51f22277bdd62",
     "v2_patchcore": "727b7e0ff181991d4c133603232b9a3bb680e2043ab42d0203ce0b203aaacd08",
     "v3_patchcore": "84bcdc330c19af3d20f831ab6e0a928d24a7173d5a78ad98263f1952e903fdb9",
+    "v4_ensemble": "b2b5a8d15347bf7f6b49ffa0d75400423d01d8934b241a1e426c47eafe9b1b52",
     "v4_reconpatch": "b89cb11fa5c9fd47b2880c0a8446596aeab6d8161078399467d19f418b0f699b",
     "v4_recontrast": "bc2408e85cb53cd8e49a36c8a7e42f84bc420fa17330c20695377c380e99cd97",
+    "v4_refined": "840e1e95c7521b7dd986accc4928005a89b57be28b4c213ab24d290805595dea",
 }
 ENGINES = Path(__file__).parents[1] / "engines"
 HEADER_END = 8 + struct.unpack("<Q", DATA[:8])[0]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyad_edge.engine_fields import Scalar
 from pyad_edge.engine_format import encode_names
 from pyad_edge.engine_input import MASK
 from pyad_edge.engine_manifest import (
@@ -23,6 +24,7 @@ from pyad_edge.engine_manifest import (
     Training,
 )
 from pyad_edge.engine_manifest import Backbone as BackboneRecord
+from pyad_edge.export.backbones import Backbone
 from pyad_edge.export.engine_writer import write_engine
 from pyad_edge.export.methods.patchcore.fit import Calibration, PatchCoreModel
 from pyad_edge.feeder import DeclaredInput
@@ -30,7 +32,14 @@ from pyad_edge.frame_files import read_frame
 from pyad_edge.input_choice import pixel_format_of
 from pyad_edge.pipeline import Pipeline
 
-__all__ = ["export_engine", "golden_frames"]
+__all__ = [
+    "MEANINGS",
+    "backbone_record",
+    "engine_parts",
+    "export_engine",
+    "golden_frames",
+    "settings_record",
+]
 
 # The backbone's own differences between machines are about 1e-5; a wrong pre-processing or a broken
 # instruction set shifts scores by far more than this.
@@ -94,6 +103,41 @@ def export_engine(
         ResourceError: if the disk is full.
         SettingError: if the folder does not exist or may not be written.
     """
+    draft, tensors = engine_parts(
+        model, pipeline, calibration, golden=golden, fingerprint=fingerprint
+    )
+    return write_engine(path, manifest=draft, tensors=tensors)
+
+
+def backbone_record(backbone: Backbone) -> BackboneRecord:
+    """What an engine says about its network."""
+    return BackboneRecord(
+        name=backbone.name,
+        weights_sha256=backbone.weights_sha256,
+        onnx_sha256=backbone.onnx_sha256,
+        outputs=backbone.layers,
+    )
+
+
+def settings_record(model: PatchCoreModel) -> dict[str, Scalar]:
+    """What an engine says about its fit, beside what has a field of its own."""
+    settings = model.settings
+    return {
+        "holdout": settings.holdout,
+        "projection_dim": settings.projection_dim,
+        **model.trained,
+    }
+
+
+def engine_parts(
+    model: PatchCoreModel,
+    pipeline: Pipeline,
+    calibration: Calibration,
+    *,
+    golden: NDArray[Any],
+    fingerprint: str,
+) -> tuple[ManifestDraft, dict[str, NDArray[Any]]]:
+    """Manifest and tensors of the engine; arguments as for :func:`export_engine`."""
     settings, backbone = model.settings, model.backbone
     golden_scores = [float(pipeline.own.score([frame]).image[0]) for frame in golden]
     draft = ManifestDraft(
@@ -103,12 +147,7 @@ def export_engine(
             numpy=version("numpy"),
             onnxruntime=str(pipeline.backend.info["version"]),
         ),
-        backbone=BackboneRecord(
-            name=backbone.name,
-            weights_sha256=backbone.weights_sha256,
-            onnx_sha256=backbone.onnx_sha256,
-            outputs=backbone.layers,
-        ),
+        backbone=backbone_record(backbone),
         preprocessing=model.preprocessing,
         network=Network(input_size=pipeline.input_size, grid=model.grid),
         head=model.head,
@@ -121,11 +160,7 @@ def export_engine(
             fingerprint=fingerprint,
             seed=settings.seed,
             coreset_ratio=settings.coreset,
-            settings={
-                "holdout": settings.holdout,
-                "projection_dim": settings.projection_dim,
-                **model.trained,
-            },
+            settings=settings_record(model),
         ),
         golden=Golden(tolerance=GOLDEN_TOLERANCE),
         index=model.index.record if model.index is not None else None,
@@ -145,4 +180,4 @@ def export_engine(
         tensors[MASK] = model.declared.masks[0]
     if model.index is not None:
         tensors["index/faiss"] = model.index.data
-    return write_engine(path, manifest=draft, tensors=tensors)
+    return draft, tensors

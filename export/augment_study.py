@@ -20,9 +20,8 @@ from pyad_edge.errors import SettingError
 from pyad_edge.export.augmentations import AUGMENTATIONS, TITLES, augment, check_augmentable
 from pyad_edge.export.data import Sample, load_dataset, read_truth
 from pyad_edge.export.evaluate import FPR_LIMIT
-from pyad_edge.export.methods.patchcore.fit import silent
 from pyad_edge.export.metrics import aupro, image_auroc, pixel_auroc
-from pyad_edge.export.progress import ProgressCall
+from pyad_edge.export.progress import ProgressCall, silent
 from pyad_edge.export.validation import mask_at_map
 from pyad_edge.frame_files import read_frame
 from pyad_edge.result import Result

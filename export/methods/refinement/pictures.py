@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from pyad_edge.errors import ResourceError, SettingError
 from pyad_edge.export.memory import format_bytes, memory_limit
-from pyad_edge.export.methods.patchcore.fit import silent
 from pyad_edge.export.methods.refinement.settings import RefinementSettings
-from pyad_edge.export.progress import ProgressCall
+from pyad_edge.export.progress import ProgressCall, silent
 from pyad_edge.export.synthetic import SyntheticSettings, add_defect
 from pyad_edge.export.synthetic_textures import Textures
 from pyad_edge.export.validation import mask_of

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pyad_edge.errors import BackendError
-from pyad_edge.export.methods.patchcore.fit import silent
 from pyad_edge.export.methods.refinement.loss import refinement_loss
 from pyad_edge.export.methods.refinement.network import RefinementNetwork
 from pyad_edge.export.methods.refinement.pictures import MapSet
 from pyad_edge.export.methods.refinement.settings import RefinementSettings
-from pyad_edge.export.progress import ProgressCall
+from pyad_edge.export.progress import ProgressCall, silent
+from pyad_edge.export.training.loop import Stateful, run_loop
+from pyad_edge.export.training.sampling import Batches
 
-__all__ = ["Trained", "make_network", "train_network"]
+__all__ = ["Trained", "batch_of", "make_network", "train_network"]
 
-Record = Callable[[int, float], None]  # step, loss
+NO_DATA: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,30 +33,25 @@ class Trained:
     Attributes:
         network: see RefinementNetwork.
         offset, scale: its first input channel is (map - offset) / scale.
-        losses: (epochs,) mean training loss of each epoch.
-        steps: of the optimiser.
+        losses: one per step.
     """
 
     network: RefinementNetwork
     offset: float
     scale: float
     losses: tuple[float, ...]
-    steps: int
 
 
 def make_network(settings: RefinementSettings) -> RefinementNetwork:
     """An untrained network; its weights follow from the seed alone."""
-    state = torch.get_rng_state()
-    torch.manual_seed(settings.seed)
-    try:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
         return RefinementNetwork(
             width=settings.width,
             stride=settings.stride,
             rates=settings.rates,
             picture=settings.picture,
         )
-    finally:
-        torch.set_rng_state(state)
 
 
 def train_network(
@@ -60,73 +59,79 @@ def train_network(
     settings: RefinementSettings,
     *,
     device: torch.device | str = "cpu",
-    record: Record | None = None,
+    identity: Mapping[str, Any] = NO_DATA,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    csv: Path | None = None,
     progress: ProgressCall = silent,
 ) -> Trained:
-    """SGD over all cached maps, each mirrored at random in both directions.
-
-    The same settings, data and number of threads give the same network.
+    """SGD over all cached maps, each batch mirrored at random in both directions.
 
     Args:
         data: of ``collect_maps``.
-        settings: see there.
+        settings: see there. The same settings, data and threads give the same network.
         device: that torch trains on.
-        record: called with (step, loss) after every step.
-        progress: called with ("refinement", done, of) after every step.
+        identity: what else tells this training from others, such as the engine's SHA-256.
+        checkpoint, resume, csv, progress: see ``run_loop``.
 
     Raises:
         BackendError: if the loss is no longer finite.
+        SettingError, DataError, KeyboardInterrupt: see ``run_loop``.
     """
     network = make_network(settings).to(device).train()
     offset, scale = data.normalisation()
-    optimiser = torch.optim.SGD(
+    optimizer = torch.optim.SGD(
         network.parameters(),
         lr=settings.learning_rate,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
     )
-    count = len(data.maps)
-    steps = -(-count // settings.batch)
-    total = steps * settings.epochs
-    schedule = (
-        torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, total)
-        if settings.schedule == "cosine"
-        else None
-    )
-    rng = np.random.default_rng([settings.seed, 1])
-    losses: list[float] = []
-    done = 0
-    for _ in range(settings.epochs):
-        order, summed = rng.permutation(count), 0.0
-        for chosen in np.array_split(order, steps):
-            inputs, target = batch_of(data, chosen, offset=offset, scale=scale)
-            axes = [axis for axis in (2, 3) if rng.random() < 0.5]
-            x = torch.from_numpy(np.ascontiguousarray(np.flip(inputs, axes))).to(device)
-            y = torch.from_numpy(np.ascontiguousarray(np.flip(target, axes))).to(device)
-            loss = refinement_loss(
-                network.logits(x),
-                y,
-                gamma=settings.focal_gamma,
-                focal_weight=settings.focal_weight,
-                l1_weight=settings.l1_weight,
+    batches = Batches(len(data.maps), batch=settings.batch, seed=settings.seed)
+    iterations = math.ceil(len(data.maps) * settings.epochs / settings.batch)
+    parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer}
+    annealing = None
+    if settings.schedule == "cosine":
+        annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iterations)
+        parts["annealing"] = annealing
+
+    def step(iteration: int) -> float:
+        inputs, target = batch_of(data, batches.batch_at(iteration), offset=offset, scale=scale)
+        mirrored = np.random.default_rng([settings.seed, iteration]).random(2) < 0.5
+        axes = tuple(np.flatnonzero(mirrored) + 2)
+        x = torch.from_numpy(np.ascontiguousarray(np.flip(inputs, axes))).to(device)
+        y = torch.from_numpy(np.ascontiguousarray(np.flip(target, axes))).to(device)
+        loss = refinement_loss(
+            network.logits(x),
+            y,
+            gamma=settings.focal_gamma,
+            focal_weight=settings.focal_weight,
+            l1_weight=settings.l1_weight,
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        if annealing is not None:
+            annealing.step()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise BackendError(
+                f"[refinement] the loss became {value} at step {iteration + 1}. Use a smaller "
+                f"--lr than {settings.learning_rate:g}."
             )
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            if schedule is not None:
-                schedule.step()
-            value = float(loss.detach())
-            if not np.isfinite(value):
-                raise BackendError(
-                    f"[refinement] the loss became {value} at step {done + 1}. Use a smaller "
-                    f"--lr than {settings.learning_rate:g}."
-                )
-            summed, done = summed + value * len(chosen), done + 1
-            if record is not None:
-                record(done, value)
-            progress("refinement", done, total)
-        losses.append(summed / count)
-    return Trained(network.eval().cpu(), offset, scale, tuple(losses), done)
+        return value
+
+    report = run_loop(
+        step,
+        iterations=iterations,
+        parts=parts,
+        identity={"method": "refinement", "settings": settings.model_dump(mode="json")}
+        | dict(identity),
+        checkpoint=checkpoint,
+        resume=resume,
+        csv=csv,
+        progress=progress,
+    )
+    return Trained(network.eval().cpu(), offset, scale, report.losses)
 
 
 def batch_of(

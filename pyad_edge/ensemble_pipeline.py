@@ -53,6 +53,7 @@ class EnsemblePipeline(Pipeline):
         self.input_size = first.input_size
         self.buffers = first.buffers
         self.one_by_one = first.one_by_one
+        self.outside = _fused([np.float32(0.0)] * len(members), fusion)
         self._own: Pipeline = self
         if first.own is not first:
             self._own = EnsemblePipeline([member.own for member in members], fusion)
@@ -143,8 +144,7 @@ def fuse(found: Sequence[Scores], fusion: Fusion) -> Scores:
     maps = found[0].maps
     for n, scores in enumerate(found):
         image += (scores.image.astype(np.float64) - fusion.median[n]) / (beta * fusion.mad[n])
-        factor = np.float32(1.0 / (count * beta * fusion.map_mad[n]))
-        offset = np.float32(fusion.map_median[n])
+        factor, offset = _map_scale(fusion, n)
         if n == 0:
             maps -= offset
             maps *= factor
@@ -155,3 +155,20 @@ def fuse(found: Sequence[Scores], fusion: Fusion) -> Scores:
             maps += rest
     maxima: Array = maps.max(axis=(1, 2))
     return Scores((image / count).astype(np.float32), maps, maxima, None, {})
+
+
+def _map_scale(fusion: Fusion, n: int) -> tuple[np.float32, np.float32]:
+    """(factor, offset) of member n's map: its share of the fused one is (map - offset) factor."""
+    factor = 1.0 / (len(fusion.map_mad) * fusion.beta * fusion.map_mad[n])
+    return np.float32(factor), np.float32(fusion.map_median[n])
+
+
+def _fused(values: Sequence[np.float32], fusion: Fusion) -> np.float32:
+    """One value of each member's map, fused in the same order and to the same bits as maps are."""
+    total: np.float32 | None = None
+    for n, value in enumerate(values):
+        factor, offset = _map_scale(fusion, n)
+        share = np.float32(np.float32(value - offset) * factor)
+        total = share if total is None else np.float32(total + share)
+    assert total is not None  # a fusion has at least two members
+    return total

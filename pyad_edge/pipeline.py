@@ -70,9 +70,11 @@ class Pipeline:
 
     Attributes:
         one_by_one: whether a batch is better scored frame by frame.
+        outside: value of maps where a region of interest leaves the frame out.
     """
 
     one_by_one = False
+    outside = np.float32(0.0)
 
     def __init__(
         self,

@@ -173,14 +173,14 @@ class RefinedPipeline(Pipeline):
             if self.settings.picture:
                 self.inner.write_input(frame, out=given[None, 1:], color_order=color_order)
             workspace.session.run()
-            # NaN fails both comparisons; outside a region of interest the map stays 0.
+            # NaN fails both comparisons; outside a region of interest the map is 0.
             if not (drawn.min() >= 0.0 and drawn.max() <= 1.0):
                 raise BackendError(
                     "[infer] the refinement gave values outside [0, 1]. The frame counts as a "
                     "fault."
                 )
             if self.input_info["regions_of_interest"]:
-                drawn[0, 0][anomaly_map == 0.0] = 0.0
+                drawn[0, 0][anomaly_map == self.inner.outside] = 0.0
             maps, maxima = scores.maps[n : n + 1], scores.map_maxima[n : n + 1]
             if self._smooth is not None:
                 self._smooth.write(drawn[0], wide=workspace.wide, maps=maps, maxima=maxima)

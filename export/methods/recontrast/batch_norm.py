@@ -15,7 +15,7 @@ __all__ = ["StableBatchNorm2d", "give_statistics", "lacks_statistics", "stabilis
 SMALL_VARIANCE = 5e-4
 
 
-class StableBatchNorm2d(nn.BatchNorm2d):
+class StableBatchNorm2d(nn.BatchNorm2d):  # type: ignore[misc]
     """Batch norm that does not divide by the variance of a channel that is all but dead.
 
     In training, a channel whose variance in the batch is below min(5e-4, v) is divided by

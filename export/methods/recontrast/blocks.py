@@ -23,7 +23,7 @@ def conv(inputs: int, outputs: int, direction: Direction = "level", *, side: int
     return nn.Conv2d(inputs, outputs, side, stride=stride, padding=side // 2, bias=False)
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module):  # type: ignore[misc]
     """Two 3x3 convolutions, or 1x1 - 3x3 - 1x1 through ``width`` channels, around a shortcut.
 
     Attributes:

@@ -21,7 +21,7 @@ _PROBE = 64
 LEVELS = ("layer1", "layer2", "layer3")
 
 
-class InferenceGraph(nn.Module):
+class InferenceGraph(nn.Module):  # type: ignore[misc]
     """A trained model, as an engine runs it.
 
     Compared with the model in evaluation mode:

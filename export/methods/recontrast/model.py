@@ -19,7 +19,7 @@ BatchNormMode = Literal["stable", "train", "eval"]
 Maps = Sequence[torch.Tensor]
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(nn.Module):  # type: ignore[misc]
     """Brings three levels to the third's grid, joins them, and goes one stage further down.
 
     Source: appendix C, after Deng and Li 2022.
@@ -46,7 +46,7 @@ def _down(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
     return conv(inputs, outputs, "down"), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module):  # type: ignore[misc]
     """The encoder upside down, and two 1x1 convolutions per level.
 
     Attributes:
@@ -76,7 +76,7 @@ class Decoder(nn.Module):
         return maps[::-1]
 
 
-class ReContrast(nn.Module):
+class ReContrast(nn.Module):  # type: ignore[misc]
     """Encoder and frozen copy, each reconstructed from the other's features (section 2.5).
 
     Attributes:

@@ -81,6 +81,6 @@ class Trainer:
                 "Lower --decoder-rate, or train with --precision fp32."
             )
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         return value

@@ -245,8 +245,12 @@ def used_modules(network: Network, truncated: torch.nn.Module, image: torch.Tens
     return ran | read
 
 
-def require(package: str) -> Any:
+def require(package: str, *, operation: str = "backbone export") -> Any:
     """Imports a package of the extra `[train]`.
+
+    Args:
+        package: its name.
+        operation: that needs it, for the message.
 
     Raises:
         BackendError: if it is missing, with the command that installs it.
@@ -255,7 +259,7 @@ def require(package: str) -> Any:
         return importlib.import_module(package)
     except ImportError as error:
         raise BackendError(
-            f"[backbone export] needs {package}, which does not import ({error}). Install it with "
+            f"[{operation}] needs {package}, which does not import ({error}). Install it with "
             "`pip install pyad_edge[train]`; a machine that only trains from an ONNX file or runs "
             "engines does not need it."
         ) from error

@@ -48,8 +48,13 @@ class Scores:
 
     @property
     def of_patches(self) -> PatchScores:
-        """The patch scores, where it is certain that there are some."""
-        assert self.patches is not None
+        """The patch scores.
+
+        Raises:
+            TypeError: if there is no memory bank that they would speak of.
+        """
+        if self.patches is None:
+            raise TypeError("[Scores] these scores come without a memory bank, so without patches.")
         return self.patches
 
 

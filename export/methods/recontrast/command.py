@@ -96,7 +96,7 @@ def train_recontrast_command(
     mask: options.Roi = None,
     threads: Threads = None,
 ) -> None:
-    """Train ReContrast: encoder and decoder on your pictures. Needs the extra [train]."""
+    """Train ReContrast: encoder and decoder on your pictures. Needs the extra \\[train]."""
     resize, names = options.resize_of(size, shorter_side)
     usual = ONE_PRODUCT if len(data) == 1 else SEVERAL_PRODUCTS
     settings = make_settings(

@@ -41,7 +41,7 @@ class ReConPatchSettings(BaseModel):
     projection: Annotated[int, Field(ge=1, le=4096)] | None = None
     start: Literal["principal", "random"] = "principal"
     epochs: Annotated[float, Field(gt=0, le=10_000)] = 120.0
-    batch: Annotated[int, Field(ge=8, le=16384)] = 1024
+    batch: Annotated[int, Field(ge=8, le=16384)] = 512
     rate: Annotated[float, Field(gt=0, le=1)] = 1e-5
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 1e-2
     neighbors: Annotated[int, Field(ge=2, le=1024)] = 5

@@ -66,6 +66,7 @@ def train_patchcore(
     std: Sequence[float] | None = None,
     calibration_data: str | os.PathLike[str] | None = None,
     frames: FrameSettings | None = None,
+    device: str = "cpu",
     threads: int | None = None,
     progress: ProgressCall = silent,
 ) -> TrainReport:
@@ -80,6 +81,7 @@ def train_patchcore(
         mean, std: three numbers each, for an ONNX file that does not state them; it must take RGB.
         calibration_data: folder of further good pictures; none: ``settings.holdout`` decides.
         frames: what frames will come; none: 8-bit RGB or mono pictures, resized.
+        device: of ReConPatch's training: ``cpu``, ``cuda`` or ``cuda:1``.
         threads: of the backbone.
         progress: called with (stage, done, of).
 
@@ -91,6 +93,10 @@ def train_patchcore(
     start = time.perf_counter()
     out = Path(out)
     check_target(out)
+    if reconpatch is not None:
+        from pyad_edge.export.training.device import choose_device  # needs torch
+
+        choose_device(device)
     names = [backbone] if isinstance(backbone, str) else list(backbone)
     backbones = [resolve_backbone(name, layers=layers, mean=mean, std=std) for name in names]
     if len(names) != 1:
@@ -113,6 +119,7 @@ def train_patchcore(
             settings,
             reconpatch,
             frames=frames,
+            device=device,
             threads=threads,
             progress=_numbered(progress, number if len(backbones) > 1 else 0),
         )
@@ -159,6 +166,7 @@ def _fit(
     reconpatch: ReConPatchSettings | None,
     *,
     frames: FrameSettings | None,
+    device: str,
     threads: int | None,
     progress: ProgressCall,
 ) -> PatchCoreModel:
@@ -175,6 +183,7 @@ def _fit(
             frames=frames,
             sizes=pictures.sizes,
             threads=threads,
+            device=device,
             progress=progress,
         )
         backbone, settings = learned.backbone, learned.settings

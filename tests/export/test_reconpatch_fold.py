@@ -33,9 +33,7 @@ def network(channels: tuple[int, ...], strides: tuple[int, ...]) -> Backbone:
         shape = ["N", C, f"h{index}", f"w{index}"]
         outputs.append(onnx.helper.make_tensor_value_info(layer, onnx.TensorProto.FLOAT, shape))
         layers.append(layer)
-    value = onnx.helper.make_tensor_value_info(
-        "input", onnx.TensorProto.FLOAT, ["N", 3, "H", "W"]
-    )
+    value = onnx.helper.make_tensor_value_info("input", onnx.TensorProto.FLOAT, ["N", 3, "H", "W"])
     graph = onnx.helper.make_graph(nodes, "levels", [value], outputs, weights)
     opset = [onnx.helper.make_opsetid("", 17)]
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)

@@ -25,6 +25,7 @@ from pyad_edge.export.methods.patchcore import (
 from pyad_edge.export.methods.patchcore.index import add_index
 from pyad_edge.export.methods.reconpatch.settings import ReConPatchSettings
 from pyad_edge.export.progress import ProgressCall, silent
+from pyad_edge.export.training.options import CheckpointOptions
 from pyad_edge.export.training.stages import TrainingData, check_spread, check_target, open_data
 
 __all__ = ["TrainReport", "train_patchcore"]
@@ -67,6 +68,7 @@ def train_patchcore(
     calibration_data: str | os.PathLike[str] | None = None,
     frames: FrameSettings | None = None,
     device: str = "cpu",
+    options: CheckpointOptions | None = None,
     threads: int | None = None,
     progress: ProgressCall = silent,
 ) -> TrainReport:
@@ -82,6 +84,7 @@ def train_patchcore(
         calibration_data: folder of further good pictures; none: ``settings.holdout`` decides.
         frames: what frames will come; none: 8-bit RGB or mono pictures, resized.
         device: of ReConPatch's training: ``cpu``, ``cuda`` or ``cuda:1``.
+        options: checkpoint and logs of that training; an ensemble's files are numbered.
         threads: of the backbone.
         progress: called with (stage, done, of).
 
@@ -120,6 +123,7 @@ def train_patchcore(
             reconpatch,
             frames=frames,
             device=device,
+            options=options.of_member(number) if options and len(backbones) > 1 else options,
             threads=threads,
             progress=_numbered(progress, number if len(backbones) > 1 else 0),
         )
@@ -167,6 +171,7 @@ def _fit(
     *,
     frames: FrameSettings | None,
     device: str,
+    options: CheckpointOptions | None,
     threads: int | None,
     progress: ProgressCall,
 ) -> PatchCoreModel:
@@ -184,6 +189,7 @@ def _fit(
             sizes=pictures.sizes,
             threads=threads,
             device=device,
+            options=options,
             progress=progress,
         )
         backbone, settings = learned.backbone, learned.settings

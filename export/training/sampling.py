@@ -33,6 +33,7 @@ class Batches:
         if batch < 1:
             raise SettingError(f"[train] expected --batch of at least 1, got {batch}.")
         self.count, self.batch, self.seed = count, batch, seed
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def batch_at(self, iteration: int) -> NDArray[np.int64]:
         """(batch,) numbers of pictures of an iteration, from 0."""
@@ -41,7 +42,13 @@ class Batches:
         passes = places // self.count
         chosen = np.empty(self.batch, np.int64)
         for number in np.unique(passes):
-            order = np.random.default_rng([self.seed, int(number)]).permutation(self.count)
             mine = passes == number
-            chosen[mine] = order[places[mine] % self.count]
+            chosen[mine] = self._pass(int(number))[places[mine] % self.count]
         return chosen
+
+    def _pass(self, number: int) -> NDArray[np.int64]:
+        """(count,) the order of one pass; the latest is kept, for millions of patches take time."""
+        if self._order[0] != number:
+            rng = np.random.default_rng([self.seed, number])
+            self._order = (number, rng.permutation(self.count))
+        return self._order[1]

@@ -18,10 +18,12 @@ from pyad_edge.export.networks import require
 from pyad_edge.export.progress import progress_bar
 from pyad_edge.export.train import train_patchcore
 from pyad_edge.export.train_app import print_report
+from pyad_edge.export.training.options import CheckpointOptions
 from pyad_edge.ops import set_num_threads
 
 __all__ = ["train_reconpatch_command"]
 
+SAVE_EVERY = 100  # steps between two checkpoints
 DEFAULTS = ReConPatchSettings()
 OPTION_NAMES = given.BANK_OPTION_NAMES | {"aggregation": "--aggregation"}
 LEARNING_NAMES = {
@@ -61,6 +63,10 @@ def train_reconpatch_command(
     coreset: given.Coreset = 0.01,
     scoring: given.Scoring = "reweighted",
     device: given.Device = "cpu",
+    checkpoint: given.Checkpoint = None,
+    resume: given.Resume = False,
+    log: given.Log = None,
+    tensorboard: given.Tensorboard = None,
     holdout: given.Holdout = None,
     calibration_data: given.CalibrationData = None,
     false_reject: given.TargetRate = 0.001,
@@ -127,6 +133,7 @@ def train_reconpatch_command(
             calibration_data=calibration_data,
             frames=frames,
             device=device,
+            options=CheckpointOptions(checkpoint, SAVE_EVERY, resume, log, tensorboard),
             threads=threads,
             progress=progress,
         )

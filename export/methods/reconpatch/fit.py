@@ -13,15 +13,17 @@ from pyad_edge.engine_fields import Scalar
 from pyad_edge.engine_manifest import MemoryBankHead, Preprocessing
 from pyad_edge.errors import ResourceError
 from pyad_edge.export.backbones import Backbone
-from pyad_edge.export.data import check_images
+from pyad_edge.export.data import check_images, fingerprint
 from pyad_edge.export.frame_settings import FrameSettings
 from pyad_edge.export.memory import format_bytes, memory_limit
-from pyad_edge.export.methods.patchcore.extract import Extractor, Progress
-from pyad_edge.export.methods.patchcore.fit import head_of, open_network, silent
+from pyad_edge.export.methods.patchcore.extract import Extractor
+from pyad_edge.export.methods.patchcore.fit import head_of, open_network
 from pyad_edge.export.methods.patchcore.settings import PatchCoreSettings
 from pyad_edge.export.methods.reconpatch.fold import fold
 from pyad_edge.export.methods.reconpatch.settings import ReConPatchSettings
 from pyad_edge.export.methods.reconpatch.train import learn, steps_of
+from pyad_edge.export.progress import ProgressCall, silent
+from pyad_edge.export.training.options import CheckpointOptions
 from pyad_edge.feeder import Feeder
 from pyad_edge.heads.memory_bank import embed
 from pyad_edge.preprocessing import input_size
@@ -62,7 +64,8 @@ def learn_map(
     sizes: Collection[tuple[int, int]] | None = None,
     threads: int | None = None,
     device: str = "cpu",
-    progress: Progress = silent,
+    options: CheckpointOptions | None = None,
+    progress: ProgressCall = silent,
 ) -> LearnedMap:
     """Describe every patch of the pictures, learn f, and fold it into the network.
 
@@ -70,6 +73,7 @@ def learn_map(
         paths, backbone, settings, frames, sizes, threads, progress: as for PatchCore's ``fit``.
         reconpatch: see there.
         device: of torch.
+        options: checkpoint and logs of the training.
 
     Raises:
         DataError, BackendError: as PatchCore's ``fit``, and if torch is missing.
@@ -90,7 +94,9 @@ def learn_map(
         features,
         reconpatch,
         device=device,
-        progress=lambda step, of, loss: progress("training", step, of),
+        identity={"backbone": backbone.onnx_sha256, "fingerprint": fingerprint(paths)},
+        options=options,
+        progress=progress,
     )
     trained: dict[str, Scalar] = {
         f"reconpatch_{name}": value
@@ -123,7 +129,7 @@ def descriptors(
     frames: FrameSettings | None = None,
     sizes: Collection[tuple[int, int]] | None = None,
     threads: int | None = None,
-    progress: Progress = silent,
+    progress: ProgressCall = silent,
 ) -> Array:
     """(N, D) float32 descriptors of all patches that count, picture by picture.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +18,7 @@ from pyad_edge.export.methods.recontrast.trainer import Trainer
 from pyad_edge.export.progress import ProgressCall, silent
 from pyad_edge.export.training.device import seed_everything
 from pyad_edge.export.training.loop import LoopReport, require_memory, run_loop
+from pyad_edge.export.training.options import CheckpointOptions
 from pyad_edge.export.training.pictures import PictureSource
 from pyad_edge.export.training.sampling import Batches
 
@@ -27,24 +26,6 @@ __all__ = ["CheckpointOptions", "check_memory", "fit"]
 
 STATISTICS_BATCH = 16
 OPTIONS = "--batch or --size"  # what makes a training smaller
-
-
-@dataclass(frozen=True)
-class CheckpointOptions:
-    """What a training writes on its way.
-
-    Attributes:
-        checkpoint: file; None: none is written.
-        every: iterations between two.
-        resume: go on from it.
-        csv, tensorboard: table and folder of the losses; None: none.
-    """
-
-    checkpoint: Path | None = None
-    every: int = 100
-    resume: bool = False
-    csv: Path | None = None
-    tensorboard: Path | None = None
 
 
 def check_memory(encoder: Encoder, settings: ReContrastSettings, device: torch.device) -> int:

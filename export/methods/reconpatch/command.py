@@ -32,6 +32,7 @@ LEARNING_NAMES = {
     "batch": "--batch",
     "rate": "--rate",
     "neighbors": "--neighbors",
+    "bandwidth": "--bandwidth",
     "seed": "--seed",
 }
 
@@ -57,6 +58,10 @@ def train_reconpatch_command(
     neighbors: Annotated[
         int, typer.Option(help="k of the contextual similarity.")
     ] = DEFAULTS.neighbors,
+    bandwidth: Annotated[
+        float,
+        typer.Option(help="Of the pairwise similarity, times the batch's mean squared distance."),
+    ] = DEFAULTS.bandwidth,
     aggregation: Annotated[
         Literal["official", "average"], typer.Option(help="How patches are described.")
     ] = "average",
@@ -92,6 +97,7 @@ def train_reconpatch_command(
         batch=batch,
         rate=rate,
         neighbors=neighbors,
+        bandwidth=bandwidth,
         seed=seed,
     )
     settings = make_settings(

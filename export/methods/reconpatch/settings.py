@@ -21,7 +21,9 @@ class ReConPatchSettings(BaseModel):
     Attributes:
         dim: D' of f, the length of a bank row. The paper: 512 for one backbone, 384 in ensembles.
         projection: length of g's output; None: ``dim``.
-        start: f before training: ``principal`` (the features' principal axes) or ``random``.
+        start: f before training: ``whitened`` (the features' principal axes, each divided by the
+            square root of its standard deviation, so that what varies little on good parts counts
+            for more), ``principal`` (the axes alone) or ``random``.
         epochs: passes over all patches. The paper: 120.
         batch: patches of a mini-batch, drawn over all pictures. The paper does not give it.
         rate: of AdamP, at its start; a cosine brings it to 0. The paper: 1e-5 (ensembles 1e-6).
@@ -39,7 +41,7 @@ class ReConPatchSettings(BaseModel):
 
     dim: Annotated[int, Field(ge=1, le=4096)] = 512
     projection: Annotated[int, Field(ge=1, le=4096)] | None = None
-    start: Literal["principal", "random"] = "principal"
+    start: Literal["whitened", "principal", "random"] = "whitened"
     epochs: Annotated[float, Field(gt=0, le=10_000)] = 120.0
     batch: Annotated[int, Field(ge=8, le=16384)] = 512
     rate: Annotated[float, Field(gt=0, le=1)] = 1e-5

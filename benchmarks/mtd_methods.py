@@ -35,7 +35,7 @@ from pyad_edge.export.train import train_patchcore
 RESULT = RESULTS / "mtd_methods.json"
 SEEDS = (0, 1, 2)
 # How each method was trained here, where that is not its default.
-RECONPATCH: dict[str, Any] = {"batch": 512, "epochs": 0.25}
+RECONPATCH: dict[str, Any] = {"start": "whitened", "rate": 1e-5, "batch": 512, "epochs": 0.25}
 AGGREGATION: Literal["official", "average"] = "average"  # of the patches that the map is learned on
 RECONTRAST: dict[str, Any] = {"iterations": 400, "precision": "bf16"}
 REFINEMENT: dict[str, Any] = {}
@@ -131,6 +131,7 @@ def refine(place: Place, row: str, seed: int) -> None:
 ROWS: dict[str, Callable[[Place, str, int], None]] = {
     "patchcore": lambda *of: train_bank(*of, aggregation="official"),
     "patchcore-average": train_bank,
+    "patchcore-ensemble": lambda *of: train_bank(*of, ensemble=True),
     "reconpatch-512": lambda *of: train_bank(*of, dim=512),
     "reconpatch-128": lambda *of: train_bank(*of, dim=128),
     "reconpatch-64": lambda *of: train_bank(*of, dim=64),

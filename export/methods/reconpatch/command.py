@@ -33,6 +33,10 @@ LEARNING_NAMES = {
     "rate": "--rate",
     "neighbors": "--neighbors",
     "bandwidth": "--bandwidth",
+    "start": "--start",
+    "margin": "--margin",
+    "alpha": "--alpha",
+    "momentum": "--momentum",
     "seed": "--seed",
 }
 
@@ -55,9 +59,22 @@ def train_reconpatch_command(
     ] = DEFAULTS.epochs,
     batch: Annotated[int, typer.Option(help="Patches per step.")] = DEFAULTS.batch,
     rate: Annotated[float, typer.Option(help="Learning rate, at the start.")] = DEFAULTS.rate,
+    start: Annotated[
+        Literal["whitened", "principal", "random"],
+        typer.Option(help="Before training: principal axes, half whitened or plain, or random."),
+    ] = DEFAULTS.start,
     neighbors: Annotated[
         int, typer.Option(help="k of the contextual similarity.")
     ] = DEFAULTS.neighbors,
+    margin: Annotated[
+        float, typer.Option(help="Distance, over the mean one, up to which patches repel.")
+    ] = DEFAULTS.margin,
+    alpha: Annotated[
+        float, typer.Option(help="Share of the pairwise similarity; the rest is contextual.")
+    ] = DEFAULTS.alpha,
+    momentum: Annotated[
+        float, typer.Option(help="Of the averaged branch, 0 to below 1.")
+    ] = DEFAULTS.momentum,
     bandwidth: Annotated[
         float,
         typer.Option(help="Of the pairwise similarity, times the batch's mean squared distance."),
@@ -98,6 +115,10 @@ def train_reconpatch_command(
         rate=rate,
         neighbors=neighbors,
         bandwidth=bandwidth,
+        start=start,
+        margin=margin,
+        alpha=alpha,
+        momentum=momentum,
         seed=seed,
     )
     settings = make_settings(

@@ -165,10 +165,9 @@ def _map_scale(fusion: Fusion, n: int) -> tuple[np.float32, np.float32]:
 
 def _fused(values: Sequence[np.float32], fusion: Fusion) -> np.float32:
     """One value of each member's map, fused in the same order and to the same bits as maps are."""
-    total: np.float32 | None = None
+    total = np.float32(0.0)
     for n, value in enumerate(values):
         factor, offset = _map_scale(fusion, n)
         share = np.float32(np.float32(value - offset) * factor)
-        total = share if total is None else np.float32(total + share)
-    assert total is not None  # a fusion has at least two members
+        total = share if n == 0 else np.float32(total + share)
     return total

@@ -7,7 +7,8 @@ Every row trains as its ``pyad-edge train`` command does (four fifths of train/g
 rest for the threshold) and evaluates as ``pyad-edge eval`` does, at the training's last iteration.
 Rows are added to one file as they are done, so that they can be run piece by piece; a row that is
 there is skipped. Schedules were chosen on held-out training pictures with synthetic defects, never
-on test. An engine or checkpoint that lies in --engines is used again.
+on test. An engine or checkpoint that lies in --engines is used again; what FILE.note says about one
+that was made another way is kept with its row.
 """
 
 from __future__ import annotations
@@ -187,6 +188,9 @@ def measure(place: Place, row: str, seed: int) -> dict[str, Any]:
         "calibration_pictures": manifest.training.calibration_pictures,
         "settings": dict(manifest.training.settings),
         "refines": REFINED if row == "refinement" else None,
+        "note": note.read_text().strip()
+        if (note := engine.with_suffix(".note")).exists()
+        else None,
         "command": " ".join(["python benchmarks/mtd_methods.py --rows", row, f"--seeds {seed}"]),
         "commit": commit(),
         "load": load(),

@@ -149,7 +149,7 @@ def _relit(
     changed = np.clip(change(colours.astype(np.float64)), 0.0, white)
     if frame.dtype.kind == "u":
         changed = np.rint(changed)
-    result = frame.copy()
+    result: Frame = frame.copy()
     if frame.ndim == 3:
         result[..., :3] = changed.astype(frame.dtype)
     else:

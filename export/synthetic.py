@@ -148,7 +148,8 @@ def add_defect(
 
 
 def _check(picture: Any) -> None:
-    shape, dtype = getattr(picture, "shape", ()), getattr(picture, "dtype", None)
+    shape: tuple[int, ...] = getattr(picture, "shape", ())
+    dtype = getattr(picture, "dtype", None)
     good = dtype == np.uint8 and (len(shape) == 2 or (len(shape) == 3 and shape[2] == 3))
     if not good or min(shape[:2]) < MIN_SIDE:
         raise DataError(

@@ -165,7 +165,7 @@ def _map_scale(fusion: Fusion, n: int) -> tuple[np.float32, np.float32]:
 
 def _fused(values: Sequence[np.float32], fusion: Fusion) -> np.float32:
     """One value of each member's map, fused in the same order and to the same bits as maps are."""
-    total = np.float32(0.0)
+    total: np.float32 = np.float32(0.0)
     for n, value in enumerate(values):
         factor, offset = _map_scale(fusion, n)
         share = np.float32(np.float32(value - offset) * factor)

@@ -174,7 +174,7 @@ def export_ensemble(
         }
     )
     for number, model in enumerate(models[1:], 1):
-        own = {
+        own: dict[str, NDArray[Any]] = {
             "network/onnx": np.frombuffer(model.backbone.model, np.uint8),
             "bank/features": model.bank,
             "bank/sources": model.sources,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 __all__ = ["Branches"]
 
 
-class Branches(nn.Module):
+class Branches(nn.Module):  # type: ignore[misc]
     """f and g, which learn, and their averaged copies, which say what is alike.
 
     Both are linear without a bias: distances, all that any score looks at, do not see one.
@@ -38,7 +38,7 @@ class Branches(nn.Module):
         projected: Tensor = self.g(self.f(patches))
         return projected
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def average(self, momentum: float) -> None:
         """Eq. 8: averages move by 1 - momentum towards f and g."""
         pairs = zip(self.averaged.parameters(), [self.f.weight, self.g.weight], strict=True)

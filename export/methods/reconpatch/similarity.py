@@ -70,7 +70,7 @@ def contextual(squared: Tensor, k: int) -> Tensor:
     return (expanded + expanded.T) / 2.0  # eq. 5
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def similarity(z: Tensor, *, k: int, alpha: float, bandwidth: float) -> Tensor:
     """Eq. 6: alpha times the pairwise plus (1 - alpha) times the contextual similarity.
 

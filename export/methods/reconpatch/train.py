@@ -115,7 +115,7 @@ def learn(
         )
         loss = relaxed_contrastive(model(patches), weights, margin=settings.margin)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
         model.average(settings.momentum)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -173,7 +173,7 @@ def export_engine(
     pictures: int,
     golden: NDArray[Any],
     fingerprint: str,
-    facts: dict[str, str | int | float | bool],
+    facts: Mapping[str, str | int | float | bool],
 ) -> Path:
     """Write the engine file, atomically.
 
@@ -215,7 +215,7 @@ def export_engine(
             calibration_pictures=len(calibration.scores),
             fingerprint=fingerprint,
             seed=settings.seed,
-            settings=facts,
+            settings=dict(facts),
         ),
         golden=Golden(tolerance=GOLDEN_TOLERANCE),
         input=model.declared.spec if model.declared is not None else None,

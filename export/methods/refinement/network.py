@@ -22,7 +22,7 @@ __all__ = ["RefinementNetwork", "multiply_adds"]
 _PRIOR = 0.01  # share of defective pixels that an untrained network expects
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module):  # type: ignore[misc]
     """relu(x + bn(conv(relu(bn(conv(x))))))."""
 
     def __init__(self, width: int) -> None:
@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
         return functional.relu(x + self.bn2(self.conv2(y)))
 
 
-class Aspp(nn.Module):
+class Aspp(nn.Module):  # type: ignore[misc]
     """Atrous spatial pyramid pooling: a 1x1 and dilated 3x3 convolutions, joined by a 1x1."""
 
     def __init__(self, width: int, rates: Sequence[int]) -> None:
@@ -60,7 +60,7 @@ class Aspp(nn.Module):
         return functional.relu(self.norm(self.join(torch.cat(found, dim=1))))
 
 
-class RefinementNetwork(nn.Module):
+class RefinementNetwork(nn.Module):  # type: ignore[misc]
     """A map, and the picture if wanted, to the probability of a defect at each pixel.
 
     Args:
@@ -85,7 +85,7 @@ class RefinementNetwork(nn.Module):
         self.last = nn.Conv2d(width, 1, 1)
         self.gain = nn.Parameter(torch.ones(()))
         nn.init.zeros_(self.last.weight)  # begins as the unrefined map
-        nn.init.constant_(self.last.bias, math.log(_PRIOR / (1 - _PRIOR)))  # type: ignore[arg-type]
+        nn.init.constant_(self.last.bias, math.log(_PRIOR / (1 - _PRIOR)))
 
     def logits(self, x: Tensor) -> Tensor:
         """(N, 1 or 4, H, W) float32 to logits (N, 1, H, W)."""

@@ -97,7 +97,7 @@ def train_network(
     def step(iteration: int) -> float:
         inputs, target = batch_of(data, batches.batch_at(iteration), offset=offset, scale=scale)
         mirrored = np.random.default_rng([settings.seed, iteration]).random(2) < 0.5
-        axes = tuple(np.flatnonzero(mirrored) + 2)
+        axes = tuple(int(axis) + 2 for axis in np.flatnonzero(mirrored))
         x = torch.from_numpy(np.ascontiguousarray(np.flip(inputs, axes))).to(device)
         y = torch.from_numpy(np.ascontiguousarray(np.flip(target, axes))).to(device)
         loss = refinement_loss(

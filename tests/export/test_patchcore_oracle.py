@@ -79,9 +79,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         ours=[extract(path).reshape(-1, DIM) for path in fitted],
         theirs=features(fitted),
         test_features=features(good + bad),
-        scores=np.array(
-            [float(pipeline.score([read_image(p)]).image[0]) for p in good + bad]
-        ),
+        scores=np.array([float(pipeline.score([read_image(p)]).image[0]) for p in good + bad]),
         is_defect=np.array([False] * len(good) + [True] * len(bad)),
     )
     torch.set_num_threads(threads)

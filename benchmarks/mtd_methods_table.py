@@ -78,7 +78,7 @@ def label(row: dict[str, Any]) -> str:
 def schedule(row: dict[str, Any]) -> str:
     """How long it was trained, as the engine records it."""
     if row.get("refines"):
-        return "see below"
+        return "[its page](refinement.md)"
     settings = row["settings"]
     return ", ".join(text.format(settings[k]) for k, text in SCHEDULES.items() if k in settings)
 

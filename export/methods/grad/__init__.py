@@ -1,0 +1,1 @@
+"""GRAD: generate contrastive patterns, reweight them, detect with small networks."""

@@ -118,6 +118,7 @@ def test_alpha_rises_over_the_first_tenth_and_stays():
     assert [alpha_at(i, 2000) for i in (0, 50, 100, 200, 201, 1999)] == [-3, -2, -1, 1, 1, 1]
     assert alpha_at(1, 20) == -1
     assert alpha_at(0, 1) == -3
+    assert [alpha_at(i, 400, rise=1.0) for i in (0, 100, 200, 300)] == [-3, -2, -1, 0]
 
 
 def test_moments_are_forgotten_every_500_iterations():

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pyad_edge.backends.onnxruntime_session import open_session
-from pyad_edge.errors import BackendError, SettingError
+from pyad_edge.errors import BackendError, DataError, SettingError
 from pyad_edge.export.methods.refinement.export_onnx import export_network
 from pyad_edge.export.methods.refinement.loss import focal_loss, refinement_loss
 from pyad_edge.export.methods.refinement.network import RefinementNetwork, multiply_adds
@@ -123,17 +123,17 @@ def generated(count: int, seed: int, size: int = 64) -> MapSet:
 
 
 def test_training_sharpens_maps_of_other_pictures() -> None:
-    """Unseen maps: pixel AUROC up by at least 0.02, AUPRO by at least 0.05."""
+    """On unseen maps the pixel AUROC rises by at least 0.05, the AUPRO by at least 0.15."""
     torch.set_num_threads(2)
-    settings = make_settings(**SMALL, epochs=16)
+    settings = make_settings(**SMALL, epochs=16, learning_rate=0.1)
     trained = train_network(generated(120, seed=0), settings)
     assert np.mean(trained.losses[-20:]) < 0.8 * np.mean(trained.losses[:20])
     other = generated(60, seed=1)
     x, _ = batch_of(other, np.arange(60), offset=trained.offset, scale=trained.scale)
     with torch.no_grad():
         refined = trained.network.logits(torch.from_numpy(x)).numpy()[:, 0]
-    assert pixel_auroc(other.masks, refined) > pixel_auroc(other.masks, other.maps) + 0.02
-    assert aupro(other.masks, refined) > aupro(other.masks, other.maps) + 0.05
+    assert pixel_auroc(other.masks, refined) > pixel_auroc(other.masks, other.maps) + 0.05
+    assert aupro(other.masks, refined) > aupro(other.masks, other.maps) + 0.15
 
 
 def test_seeds_and_resumption_give_the_same_network(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_seeds_and_resumption_give_the_same_network(tmp_path: Path) -> None:
         assert torch.equal(a, b)
         assert torch.equal(a, c)
     assert len(whole.losses) == 6 == len((tmp_path / "log.csv").read_text().splitlines()) - 1
-    with pytest.raises(SettingError):  # a checkpoint of other settings
+    with pytest.raises(DataError, match="epochs was 4, now 5"):  # a checkpoint of other settings
         train_network(
             data, make_settings(**SMALL, epochs=5), checkpoint=tmp_path / "c", resume=True
         )

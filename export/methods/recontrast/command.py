@@ -12,6 +12,7 @@ from pyad_edge.cli import Threads
 from pyad_edge.console import err
 from pyad_edge.export import train_options as options
 from pyad_edge.export.memory import parse_bytes
+from pyad_edge.export.methods.recontrast.schedule import ALPHA_RISE
 from pyad_edge.export.methods.recontrast.settings import make_settings
 from pyad_edge.export.networks import require
 from pyad_edge.export.progress import progress_bar
@@ -27,6 +28,7 @@ OPTION_NAMES = {
     "batch": "--batch",
     "encoder_rate": "--encoder-rate",
     "decoder_rate": "--decoder-rate",
+    "alpha_rise": "--alpha-rise",
     "batch_norm": "--batch-norm",
     "holdout": "--holdout",
     "false_reject": "--false-reject",
@@ -63,6 +65,13 @@ def train_recontrast_command(
     batch: Annotated[int, typer.Option(help="Pictures per step.")] = 16,
     encoder_rate: Annotated[float, typer.Option(help="Learning rate of the encoder.")] = 1e-5,
     decoder_rate: Annotated[float, typer.Option(help="Learning rate of all that is new.")] = 2e-3,
+    alpha_rise: Annotated[
+        float,
+        typer.Option(
+            help="Share of the steps in which the mining of hard points sets in. The paper's 0.1 "
+            "is 200 steps: take more with fewer --iterations."
+        ),
+    ] = ALPHA_RISE,
     batch_norm: Annotated[
         Literal["stable", "train", "eval"],
         typer.Option(help="Of the encoder while training; stable: the paper's appendix E."),
@@ -107,6 +116,7 @@ def train_recontrast_command(
         batch=batch,
         encoder_rate=encoder_rate,
         decoder_rate=decoder_rate,
+        alpha_rise=alpha_rise,
         batch_norm=batch_norm,
         pairs=pairs,
         score=score,

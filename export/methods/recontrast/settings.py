@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pyad_edge.errors import SettingError
 from pyad_edge.export.methods.patchcore.settings import faults
+from pyad_edge.export.methods.recontrast.schedule import ALPHA_RISE
 
 __all__ = ["STRIDE", "ReContrastSettings", "make_settings"]
 
@@ -34,6 +35,8 @@ class ReContrastSettings(BaseModel):
         batch_norm: of the encoder: ``stable`` (appendix E), ``train`` or ``eval``.
         forget_every: iterations after which AdamW's moments begin again (appendix E); 0: never.
         alpha_start, alpha_end: of the hard mining.
+        alpha_rise: share of the iterations in which alpha goes from the one to the other. The
+            paper's tenth is 200 iterations; a schedule that is cut short needs a larger share.
         pairs: ``both`` encoders' maps, six pairs; ``trained``: three pairs, Table A6.
         score: of a picture: ``maximum`` of its map, or ``mean`` where whole pictures deviate.
         sigma: of the map's Gaussian, in pixels of the network's input.
@@ -57,6 +60,7 @@ class ReContrastSettings(BaseModel):
     forget_every: Annotated[int, Field(ge=0)] = 500
     alpha_start: Annotated[float, Field(ge=-100, le=100)] = -3.0
     alpha_end: Annotated[float, Field(ge=-100, le=100)] = 1.0
+    alpha_rise: Annotated[float, Field(gt=0, le=1)] = ALPHA_RISE
     pairs: Literal["both", "trained"] = "both"
     score: Literal["maximum", "mean"] = "maximum"
     sigma: Annotated[float, Field(ge=0, le=256)] = 4.0

@@ -216,5 +216,13 @@ def _identity(
 
 def _facts(settings: ReContrastSettings, loss: float) -> dict[str, str | int | float | bool]:
     kept = ("iterations", "batch", "encoder_rate", "decoder_rate", "weight_decay", "batch_norm")
-    more = ("forget_every", "alpha_start", "alpha_end", "precision", "holdout", "pairs")
+    more = (
+        "forget_every",
+        "alpha_start",
+        "alpha_end",
+        "alpha_rise",
+        "precision",
+        "holdout",
+        "pairs",
+    )
     return {name: getattr(settings, name) for name in (*kept, *more)} | {"last_loss": loss}

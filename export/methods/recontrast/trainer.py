@@ -68,7 +68,11 @@ class Trainer:
         if forgets_at(iteration, every=settings.forget_every):
             forget_moments(self.optimizer)
         alpha = alpha_at(
-            iteration, settings.iterations, start=settings.alpha_start, end=settings.alpha_end
+            iteration,
+            settings.iterations,
+            start=settings.alpha_start,
+            end=settings.alpha_end,
+            rise=settings.alpha_rise,
         )
         x = pictures.contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):

@@ -33,7 +33,7 @@ from pyad_edge.refined_pipeline import RefinedPipeline
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["RefineReport", "refine_engine"]
+__all__ = ["RefineReport", "outside_the_fit", "refine_engine"]
 
 MEANING = "Largest probability of a defect in the refined anomaly map, learned on synthetic defects"
 
@@ -117,7 +117,7 @@ def refine_engine(
         )
     pipeline = build_pipeline(engine, threads=threads)
     check_input(pipeline)
-    good = _outside_the_fit(engine, data, calibration_data)
+    good = outside_the_fit(engine, data, calibration_data)
     learned, kept = split_validation(good, fraction=settings.calibration, seed=settings.seed)
     maps = collect_maps(
         pipeline,
@@ -166,7 +166,7 @@ def refine_engine(
     )
 
 
-def _outside_the_fit(
+def outside_the_fit(
     engine: Engine,
     data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     calibration_data: str | os.PathLike[str] | None,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyad_edge.engine_cosine_checks import check_cosine, check_cosine_contents
 from pyad_edge.engine_manifest import Manifest
 from pyad_edge.engine_memory_bank_checks import check_memory_bank, check_memory_bank_contents
+from pyad_edge.engine_score_map_checks import check_score_map, check_score_map_contents
 
 __all__ = ["METHODS", "MethodChecks"]
 
@@ -31,4 +32,5 @@ METHODS: Mapping[str, MethodChecks] = {
     "patchcore": MethodChecks(check_memory_bank, check_memory_bank_contents),
     "reconpatch": MethodChecks(check_memory_bank, check_memory_bank_contents),
     "recontrast": MethodChecks(check_cosine, check_cosine_contents),
+    "grad": MethodChecks(check_score_map, check_score_map_contents),
 }

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from pyad_edge.engine_fields import Count, Dim, NotNegative, StrictModel, Text
+from pyad_edge.engine_fields import Count, Dim, NotNegative, Side, StrictModel, Text
 
 __all__ = [
     "Aggregation",
@@ -16,6 +16,7 @@ __all__ = [
     "IvfPqIndex",
     "IvfPqSettings",
     "MemoryBankHead",
+    "ScoreMapHead",
 ]
 
 _Output: TypeAlias = Annotated[int, Field(ge=0, le=15)]  # index into backbone.outputs
@@ -51,7 +52,16 @@ class CosineHead(StrictModel):
     align_corners: bool
 
 
-Head: TypeAlias = Annotated[MemoryBankHead | CosineHead, Field(discriminator="type")]
+class ScoreMapHead(StrictModel):
+    """The network's one output is the map of patch scores itself; the picture's is the largest."""
+
+    type: Literal["score_map"]
+    # Sides of the patches that its detectors see, ascending, in pixels of the network's input,
+    levels: Annotated[tuple[Side, ...], Field(min_length=1, max_length=16)]
+    fusion: Literal["maximum", "mean"]  # and how their maps became one, inside the network
+
+
+Head: TypeAlias = Annotated[MemoryBankHead | CosineHead | ScoreMapHead, Field(discriminator="type")]
 
 
 class IndexErrors(StrictModel):

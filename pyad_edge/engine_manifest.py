@@ -33,6 +33,7 @@ from pyad_edge.engine_heads import (
     IvfPqIndex,
     IvfPqSettings,
     MemoryBankHead,
+    ScoreMapHead,
 )
 from pyad_edge.engine_members import (
     MAX_MEMBERS,
@@ -70,6 +71,7 @@ __all__ = [
     "Network",
     "Preprocessing",
     "Refinement",
+    "ScoreMapHead",
     "TensorEntry",
     "ThresholdPolicy",
     "Tiling",
@@ -82,7 +84,7 @@ __all__ = [
 FORMAT_NAME = "pyad_edge engine"
 FORMAT_VERSION = 4  # the newest that is read; a file has the oldest that can hold it
 
-Method: TypeAlias = Literal["patchcore", "reconpatch", "recontrast"]
+Method: TypeAlias = Literal["patchcore", "reconpatch", "recontrast", "grad"]
 
 
 class CreatedWith(StrictModel):
@@ -251,7 +253,8 @@ class Manifest(ManifestDraft):
 
 def field_path(place: tuple[int | str, ...]) -> str:
     """Where in a manifest pydantic found something wrong, as ``head.neighbors``."""
-    kinds = ("memory_bank", "cosine_distance")  # which pydantic names after the field 'head'
+    # which pydantic names after the field 'head'
+    kinds = ("memory_bank", "cosine_distance", "score_map")
     return ".".join(
         str(part)
         for before, part in zip(("", *place), place, strict=False)

@@ -58,6 +58,9 @@ def _head(content: Mapping[str, Any]) -> str:
     head = content["head"]
     if head["type"] == "memory_bank":
         return f"scoring {head['scoring']}, aggregation {head['aggregation']['variant']}"
+    if head["type"] == "score_map":
+        levels = ", ".join(map(str, head["levels"]))
+        return f"maximum of the score map of levels {levels}, fused by their {head['fusion']}"
     outputs = content["backbone"]["outputs"]
     pairs = ", ".join(f"{outputs[a]} - {outputs[b]}" for a, b in head["pairs"])
     return f"{head['score']} of the cosine distances of {len(head['pairs'])} pairs: {pairs}"

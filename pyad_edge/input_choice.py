@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from pyad_edge.cosine_pipeline import CosinePipeline
 from pyad_edge.declared_cosine import DeclaredCosinePipeline
 from pyad_edge.declared_pipeline import DeclaredPipeline
+from pyad_edge.declared_score_map import DeclaredScoreMapPipeline
 from pyad_edge.engine import Engine
 from pyad_edge.engine_input import MASK
-from pyad_edge.engine_manifest import CosineHead, InputSpec
+from pyad_edge.engine_manifest import CosineHead, InputSpec, ScoreMapHead
 from pyad_edge.errors import SettingError
 from pyad_edge.feeder import DeclaredInput
 from pyad_edge.frames import FrameFormat
 from pyad_edge.pipeline import Pipeline
 from pyad_edge.pixel_formats import PIXEL_FORMATS, PixelFormat, same_pixels
 from pyad_edge.roi import Mask, as_mask, read_roi
+from pyad_edge.score_map_pipeline import ScoreMapPipeline
 
 __all__ = [
     "MaskSource",
@@ -35,11 +37,17 @@ __all__ = [
     "declared_pipeline",
     "pipeline_of",
     "pixel_format_of",
+    "plain_pipeline",
 ]
 
 Order = Literal["rgb", "bgr"]
 MaskSource: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | NDArray[np.bool_]"
 _POLICIES = ("error", "resize", "letterbox", "tile")
+# By the settings of the head, of frames as they come and of declared ones; else memory banks'.
+_PIPELINES: Mapping[type[Any], tuple[type[Any], type[Any]]] = {
+    CosineHead: (CosinePipeline, DeclaredCosinePipeline),
+    ScoreMapHead: (ScoreMapPipeline, DeclaredScoreMapPipeline),
+}
 
 
 def declared_input(spec: InputSpec, mask: Mask | None) -> DeclaredInput:
@@ -208,11 +216,9 @@ def pipeline_of(
     manifest = engine.manifest
     grid = grid or manifest.network.grid
     if manifest.input is None:
-        if isinstance(manifest.head, CosineHead):
-            return DeclaredCosinePipeline(
-                **parts, declared=declared, grid=grid, own=CosinePipeline(**parts)
-            )
-        return DeclaredPipeline(**parts, declared=declared, grid=grid, own=Pipeline(**parts))
+        plain, made = _pipelines(parts)
+        pipeline: Pipeline = made(**parts, declared=declared, grid=grid, own=plain(**parts))
+        return pipeline
     as_made = declared_input(manifest.input, engine.tensors.get(MASK))
     return declared_pipeline(parts, declared, grid=grid, as_made=as_made)
 
@@ -227,19 +233,29 @@ def declared_pipeline(
     """A pipeline, with the one that scores golden frames in its ``own``.
 
     Args:
-        parts: arguments of :class:`~pyad_edge.pipeline.Pipeline`, or of
-            :class:`~pyad_edge.cosine_pipeline.CosinePipeline`.
+        parts: arguments of :class:`~pyad_edge.pipeline.Pipeline`, or of another pipeline, as the
+            settings in ``head`` say.
         declared: the input in force.
         grid: (h, w), patches of the network's input.
         as_made: the engine's own input; none: ``declared``.
     """
     # Golden frames are small; that they have not the frames' size is no fault.
     golden = dataclasses.replace(as_made or declared, frame_size=None)
-    cosine = isinstance(parts["head"], CosineHead)
-    made: type[Any] = DeclaredCosinePipeline if cosine else DeclaredPipeline
+    _, made = _pipelines(parts)
     own = made(**parts, declared=golden, grid=grid)
     pipeline: Pipeline = made(**parts, declared=declared, grid=grid, own=own)
     return pipeline
+
+
+def plain_pipeline(parts: Mapping[str, Any]) -> Pipeline:
+    """The pipeline of frames as they come, for the head in ``parts``, its arguments."""
+    plain, _ = _pipelines(parts)
+    pipeline: Pipeline = plain(**parts)
+    return pipeline
+
+
+def _pipelines(parts: Mapping[str, Any]) -> tuple[type[Any], type[Any]]:
+    return _PIPELINES.get(type(parts["head"]), (Pipeline, DeclaredPipeline))
 
 
 def pixel_format_of(declared: DeclaredInput | None) -> str | None:

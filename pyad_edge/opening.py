@@ -6,14 +6,13 @@ from typing import Any, Literal
 
 from pyad_edge.backends import Backend
 from pyad_edge.backends.registry import open_backend
-from pyad_edge.cosine_pipeline import CosinePipeline
 from pyad_edge.engine import Engine
-from pyad_edge.engine_manifest import CosineHead, Manifest, Member, member_tensor
+from pyad_edge.engine_manifest import Manifest, Member, MemoryBankHead, member_tensor
 from pyad_edge.ensemble_pipeline import EnsemblePipeline
 from pyad_edge.feeder import DeclaredInput
 from pyad_edge.heads.approximate_index import ApproximateBank
-from pyad_edge.heads.memory_bank import MemoryBankHead
-from pyad_edge.input_choice import MaskSource, choose_input, pipeline_of
+from pyad_edge.heads.memory_bank import MemoryBankHead as BankHead
+from pyad_edge.input_choice import MaskSource, choose_input, pipeline_of, plain_pipeline
 from pyad_edge.pipeline import Pipeline
 from pyad_edge.refined_pipeline import RefinedPipeline
 
@@ -97,16 +96,16 @@ def _member(
         "backend": opened,
         "sigma": member.anomaly_map.sigma,
     }
-    if isinstance(member.head, CosineHead):
+    if not isinstance(member.head, MemoryBankHead):
         parts["head"] = member.head
-        return pipeline_of(engine, parts, declared) or CosinePipeline(**parts)
+        return pipeline_of(engine, parts, declared) or plain_pipeline(parts)
     bank = engine.tensors[member_tensor(index, "bank/features")]
     approximate = (
         ApproximateBank(bank, engine.tensors["index/faiss"], engine.manifest.index)
         if engine.manifest.index is not None
         else None
     )
-    parts["head"] = MemoryBankHead(bank, member.head, approximate=approximate)
+    parts["head"] = BankHead(bank, member.head, approximate=approximate)
     sources = engine.tensors[member_tensor(index, "bank/sources")]
     placed = {**parts, "positions": sources[:, 1:]}
     pipeline = pipeline_of(engine, placed, declared, grid=member.network.grid)

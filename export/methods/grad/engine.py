@@ -1,0 +1,225 @@
+"""Export trained GRAD detectors as an engine file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
+from pyad_edge.engine_input import MASK
+from pyad_edge.engine_manifest import (
+    AnomalyMap,
+    CreatedWith,
+    Golden,
+    ManifestDraft,
+    Network,
+    Preprocessing,
+    ScoreMapHead,
+    ThresholdPolicy,
+    Training,
+)
+from pyad_edge.engine_manifest import Backbone as BackboneRecord
+from pyad_edge.errors import BackendError
+from pyad_edge.export.engine_writer import write_engine
+from pyad_edge.export.methods.grad.agreement import model_scores
+from pyad_edge.export.methods.grad.detector import GradModel
+from pyad_edge.export.methods.grad.graph import OUTPUT, InferenceGraph
+from pyad_edge.export.methods.grad.network_file import NetworkFile, write_network
+from pyad_edge.export.methods.grad.settings import GradSettings
+from pyad_edge.export.methods.patchcore.engine import GOLDEN_TOLERANCE
+from pyad_edge.export.methods.patchcore.fit import Calibration
+from pyad_edge.feeder import DeclaredInput
+from pyad_edge.input_choice import declared_pipeline, plain_pipeline
+from pyad_edge.pipeline import Pipeline
+from pyad_edge.preprocessing import input_size
+
+__all__ = ["GradEngine", "check_agreement", "export_engine", "export_model"]
+
+MEANING = (
+    "Largest patch score, log(1 + exp(m)) of the fused map m of patch-level detectors in units of "
+    "normal pictures' spread (Dai et al. 2024)"
+)
+MAX_DIFFERENCE = 1e-4
+SMALL = 0.01  # scores below it are compared as if they were it: their logits are far from any limit
+
+
+@dataclass(frozen=True, eq=False)
+class GradEngine:
+    """Trained detectors as an engine will hold them, complete but for its calibration.
+
+    Attributes:
+        settings: what they were trained with.
+        name: of the network.
+        graph, network: the network, and its ONNX file.
+        preprocessing: of frames.
+        declared: frames that it was trained on; None: 8-bit RGB pictures, resized.
+    """
+
+    settings: GradSettings
+    name: str
+    graph: InferenceGraph
+    network: NetworkFile
+    preprocessing: Preprocessing
+    declared: DeclaredInput | None = None
+
+    @property
+    def head(self) -> ScoreMapHead:
+        """As the manifest holds it."""
+        return ScoreMapHead(type="score_map", levels=self.graph.levels, fusion=self.graph.fusion)
+
+    def pipeline(self, *, threads: int | None = None) -> Pipeline:
+        """The pipeline that the exported engine will run."""
+        parts: dict[str, Any] = {
+            "preprocessing": self.preprocessing,
+            "backend": OnnxRuntimeBackend(
+                self.network.model,
+                outputs=(OUTPUT,),
+                input_size=input_size(self.preprocessing),
+                threads=threads,
+            ),
+            "head": self.head,
+            "sigma": self.settings.sigma,
+        }
+        if self.declared is None:
+            return plain_pipeline(parts)
+        return declared_pipeline(parts, self.declared, grid=self.network.grid)
+
+
+def export_model(
+    model: GradModel,
+    settings: GradSettings,
+    *,
+    preprocessing: Preprocessing,
+    declared: DeclaredInput | None = None,
+) -> GradEngine:
+    """Make the inference network of trained detectors.
+
+    Args:
+        model: trained, its normalisation known; left as it is.
+        settings: see there.
+        preprocessing: of frames.
+        declared: frames that it was trained on; None: 8-bit RGB pictures, resized.
+
+    Raises:
+        BackendError: if the normalisation is no normalisation, or the ONNX file cannot be made or
+            computes something else.
+    """
+    for level, mean, deviation in zip(model.levels, model.means, model.deviations, strict=True):
+        if not (torch.isfinite(mean) and 1e-12 <= deviation < torch.inf):
+            raise BackendError(
+                f"[grad] level {level}: expected a finite mean and a deviation above 0 of normal "
+                f"pictures' logits, got {float(mean):g} and {float(deviation):g}. Did the training "
+                "diverge? Look at the losses with --log FILE.csv."
+            )
+    name = f"grad {model.preset}"
+    graph = InferenceGraph(model)
+    network = write_network(graph, name=name, mean=preprocessing.mean, std=preprocessing.std)
+    return GradEngine(settings, name, graph, network, preprocessing, declared)
+
+
+def check_agreement(model: GradModel, pipeline: Pipeline, frames: Sequence[NDArray[Any]]) -> float:
+    """Largest relative difference of picture scores, torch's model against the engine's pipeline.
+
+    Both score the same input of the network, the model as it was trained: coordinates are
+    channels, nothing is folded. Scores below 0.01 are compared by their absolute difference over
+    0.01.
+
+    Args:
+        model: trained; evaluated in float32 on the CPU.
+        pipeline: of the exported network.
+        frames: as the pipeline takes them.
+
+    Raises:
+        BackendError: if a difference is above 1e-4, or a score is not finite.
+    """
+    worst = 0.0
+    own = pipeline.own
+    x = np.empty((1, 3, *own.input_size), np.float32)
+    for frame in frames:
+        own.write_input(frame, out=x)
+        expected = float(model_scores(model, x)[0])
+        found = float(own.score([frame]).image[0])
+        worst = max(worst, abs(found - expected) / max(expected, SMALL))
+        if not worst <= MAX_DIFFERENCE:  # NaN too
+            raise BackendError(
+                f"[grad] the exported network scores a picture {found:.7g}, torch {expected:.7g}; "
+                f"a relative difference of {MAX_DIFFERENCE:.0e} is accepted. Did the training "
+                "diverge? Look at the losses with --log FILE.csv."
+            )
+    return worst
+
+
+def export_engine(
+    path: str | os.PathLike[str],
+    model: GradEngine,
+    pipeline: Pipeline,
+    calibration: Calibration,
+    *,
+    pictures: int,
+    golden: NDArray[Any],
+    fingerprint: str,
+    facts: Mapping[str, str | int | float | bool],
+) -> Path:
+    """Write the engine file, atomically.
+
+    Args:
+        path: of the new file.
+        model, pipeline, calibration: from export_model, ``model.pipeline()`` and calibrate.
+        pictures: that were trained on.
+        golden: (G, H, W, ...) frames, scored now and at every open.
+        fingerprint: SHA-256 of the training pictures.
+        facts: about the training, for whoever reads the file.
+
+    Raises:
+        ResourceError: if the disk is full.
+        SettingError: if the folder does not exist or may not be written.
+    """
+    settings = model.settings
+    scores = [float(pipeline.own.score([frame]).image[0]) for frame in golden]
+    digest = hashlib.sha256(model.network.model).hexdigest()
+    draft = ManifestDraft(
+        method="grad",
+        created_with=CreatedWith(
+            pyad_edge=version("pyad_edge"),
+            numpy=version("numpy"),
+            onnxruntime=str(pipeline.backend.info["version"]),
+        ),
+        # Trained from scratch: the weights come from nowhere but the file.
+        backbone=BackboneRecord(
+            name=model.name, weights_sha256=None, onnx_sha256=digest, outputs=(OUTPUT,)
+        ),
+        preprocessing=model.preprocessing,
+        network=Network(input_size=pipeline.input_size, grid=model.network.grid),
+        head=model.head,
+        anomaly_map=AnomalyMap(sigma=settings.sigma),
+        score_meaning=MEANING,
+        threshold=ThresholdPolicy(false_reject=settings.false_reject),
+        training=Training(
+            pictures=pictures,
+            calibration_pictures=len(calibration.scores),
+            fingerprint=fingerprint,
+            seed=settings.seed,
+            settings=dict(facts),
+        ),
+        golden=Golden(tolerance=GOLDEN_TOLERANCE),
+        input=model.declared.spec if model.declared is not None else None,
+    )
+    tensors: dict[str, NDArray[Any]] = {
+        "network/onnx": np.frombuffer(model.network.model, np.uint8),
+        "calibration/scores": calibration.scores,
+        "calibration/map_maxima": calibration.map_maxima,
+        "golden/frames": golden,
+        "golden/scores": np.array(scores, np.float32),
+    }
+    if model.declared is not None and model.declared.masks:
+        tensors[MASK] = model.declared.masks[0]
+    return write_engine(path, manifest=draft, tensors=tensors)

@@ -1,0 +1,138 @@
+"""The network of an engine: all levels in one graph, the coordinates folded into constants."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from pyad_edge.export.methods.grad.detector import (
+    BORDER,
+    LEVELS,
+    Detector,
+    GradModel,
+    coordinates,
+)
+
+__all__ = ["OUTPUT", "InferenceGraph", "LevelGraph", "macs"]
+
+OUTPUT = "score_map"
+
+
+class LevelGraph(nn.Module):  # type: ignore[misc]
+    """A detector for pictures of one size, without coordinate channels.
+
+    What the coordinates add to the first layer does not depend on the picture: it becomes that
+    layer's bias, one number a channel and position. The level's normalisation is affine, so the
+    last layer's weights take it in. Both are computed in float64 and rounded once.
+
+    Args:
+        detector: trained; left as it is.
+        size: (H, W) of the level's picture, without its border.
+        offset, scale: logits become (logit - offset) / scale.
+    """
+
+    def __init__(
+        self, detector: Detector, size: tuple[int, int], *, offset: float, scale: float
+    ) -> None:
+        super().__init__()
+        first = detector.layers[0]
+        weight = first.weight.detach().double()
+        where = coordinates(*size, border=BORDER).double()[None]
+        bias = functional.conv2d(
+            where, weight[:, 3:], first.bias.detach().double(), stride=first.stride
+        )
+        self.stride = first.stride
+        self.register_buffer("weight", weight[:, :3].float().contiguous())
+        self.register_buffer("bias_map", bias.float().contiguous())  # (1, C, h, w)
+        self.layers = nn.ModuleList()
+        for layer in detector.layers[1:]:
+            copied = nn.Conv2d(
+                layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride
+            )
+            copied.load_state_dict(layer.state_dict())
+            self.layers.append(copied.requires_grad_(False))
+        last = self.layers[-1]
+        last.weight.copy_((last.weight.double() / scale).float())
+        last.bias.copy_(((last.bias.double() - offset) / scale).float())
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) to (N, 1, H / 4, W / 4), the edges repeated in both."""
+        x = functional.pad(picture, (BORDER,) * 4, mode="replicate")
+        x = functional.relu(functional.conv2d(x, self.weight, stride=self.stride) + self.bias_map)
+        for layer in self.layers[:-1]:
+            x = functional.relu(layer(x))
+        return functional.pad(self.layers[-1](x), (BORDER,) * 4, mode="replicate")
+
+
+class InferenceGraph(nn.Module):  # type: ignore[misc]
+    """A trained model, as an engine runs it: a picture in, its score map out.
+
+    Compared with the model:
+
+    - coordinates and normalisation are constants, see :class:`LevelGraph`;
+    - level 136 pools level 68's picture instead of the input;
+    - its map m comes out as log(1 + exp(m)): in the same order, never negative, and of one level
+      without normalisation the loss of eq. 3 that a normal patch with these odds would give.
+
+    Attributes:
+        levels: ascending.
+    """
+
+    def __init__(self, model: GradModel) -> None:
+        super().__init__()
+        model = copy.deepcopy(model).cpu().eval()
+        self.levels, self.fusion = model.levels, model.fusion
+        self.input_size = model.input_size
+        H, W = model.input_size
+        # A mean's division too is the last layers'.
+        share = len(self.levels) if model.fusion == "mean" else 1
+        graphs = []
+        with torch.no_grad():
+            for n, level in enumerate(self.levels):
+                offset, deviation = float(model.means[n]), float(model.deviations[n])
+                graphs.append(
+                    LevelGraph(
+                        model.detectors[str(level)],
+                        (H // LEVELS[level], W // LEVELS[level]),
+                        offset=offset,
+                        scale=deviation * share,
+                    )
+                )
+        self.graphs = nn.ModuleList(graphs)
+        # Averages of 2 x 2 pixels as a convolution: backends keep three channels as they are for
+        # it, which they copy into blocks of 16 for an average pooling.
+        quarter = torch.eye(3)[:, :, None, None] / 4
+        self.register_buffer("pool", quarter.expand(3, 3, 2, 2).contiguous())
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W), pre-processed, to (N, 1, H / 4, W / 4), not negative."""
+        small, factor = picture, 1
+        fused: torch.Tensor | None = None
+        for level, graph in zip(self.levels, self.graphs, strict=True):
+            while factor < LEVELS[level]:
+                small, factor = functional.conv2d(small, self.pool, stride=2), 2 * factor
+            grid = graph(small)
+            if factor > 1:
+                grid = functional.interpolate(
+                    grid, scale_factor=float(factor), mode="bilinear", align_corners=False
+                )
+            if fused is None:
+                fused = grid
+            else:
+                fused = fused + grid if self.fusion == "mean" else torch.maximum(fused, grid)
+        return functional.softplus(fused)
+
+
+def macs(graph: InferenceGraph) -> int:
+    """Multiply-accumulates of one picture in convolutions, counted on tensors without memory.
+
+    The pooling, which is a convolution with a diagonal kernel, is among them.
+    """
+    meta = copy.deepcopy(graph).to("meta")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        meta(torch.zeros(1, 3, *graph.input_size, device="meta"))
+    return int(counter.get_total_flops()) // 2

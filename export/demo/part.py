@@ -8,6 +8,7 @@ dent. Every picture has its own tool marks, casting grain, pose, light, exposure
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from pyad_edge.errors import DataError, SettingError
 from pyad_edge.export.demo.defects import DEFECT_PAINTERS, Surface
 from pyad_edge.export.demo.geometry import HOLES, Geometry, flange
 
-__all__ = ["DEFECTS", "make_part", "write_dataset"]
+__all__ = ["DEFECTS", "make_part", "write_dataset", "write_pictures"]
 
 Array = npt.NDArray[Any]
 
@@ -86,6 +87,34 @@ def write_dataset(
     Raises:
         DataError: The folder is not empty or cannot be written.
     """
+    return write_pictures(
+        folder,
+        make_part,
+        DEFECTS,
+        seed=seed,
+        train=train,
+        good=good,
+        per_defect=per_defect,
+        size=size,
+    )
+
+
+def write_pictures(
+    folder: str | Path,
+    make: Callable[..., tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]],
+    defects: Sequence[str],
+    *,
+    seed: int,
+    train: int,
+    good: int,
+    per_defect: int,
+    size: int,
+) -> Path:
+    """Write what ``make(rng, size=..., defect=...)`` generates; see :func:`write_dataset`.
+
+    Raises:
+        DataError: The folder is not empty or cannot be written.
+    """
     root = Path(folder)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise DataError(
@@ -93,12 +122,12 @@ def write_dataset(
         )
     plan: list[tuple[str, str | None, int]]
     plan = [("train/good", None, train), ("test/good", None, good)]
-    plan += [(f"test/{defect}", defect, per_defect) for defect in DEFECTS]
+    plan += [(f"test/{defect}", defect, per_defect) for defect in defects]
     for number, (place, defect, count) in enumerate(plan):
         pictures, masks = root / place, root / "ground_truth" / str(defect)
         for index in range(count):
             rng = np.random.default_rng((seed, number, index))
-            image, mask = make_part(rng, size=size, defect=defect)
+            image, mask = make(rng, size=size, defect=defect)
             _write_png(pictures / f"{index:03d}.png", image[..., ::-1])
             if defect is not None:
                 _write_png(masks / f"{index:03d}_mask.png", mask.astype(np.uint8) * 255)

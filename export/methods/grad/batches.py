@@ -1,0 +1,124 @@
+"""The detector's batches: normal patches, normal patches in wrong places, generated patches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pyad_edge.errors import DataError
+from pyad_edge.export.methods.grad.detector import PATCH
+from pyad_edge.export.methods.grad.samples import Samples
+from pyad_edge.export.methods.grad.settings import GradSettings
+from pyad_edge.export.methods.grad.windows import LevelPictures, cut, random_places
+from pyad_edge.export.training.sampling import Batches
+
+__all__ = ["Batch", "PatchBatches", "augment"]
+
+PICTURES = 4
+"""That the patches of one kind come from, in one step."""
+WINDOW = (PATCH, PATCH)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Patches of one step, picture and coordinates.
+
+    Attributes:
+        positive: (b, 5, 34, 34) float32, normal, where they belong.
+        negative: (b (k + 1), 5, 34, 34): b normal ones with the coordinates of another place, then
+            b from each of the k PatchDiffs.
+    """
+
+    positive: torch.Tensor
+    negative: torch.Tensor
+
+
+class PatchBatches:
+    """Batches by number: any one follows from the seed and its number alone.
+
+    Args:
+        pictures: normal ones, of the level.
+        generated: by the receptive field of the PatchDiff that made them.
+        settings: patches, augmentation and seed.
+
+    Raises:
+        DataError: if nothing was generated.
+    """
+
+    def __init__(
+        self, pictures: LevelPictures, generated: Mapping[int, Samples], settings: GradSettings
+    ) -> None:
+        if not generated:
+            raise DataError("[grad] there are no generated windows to train a detector with.")
+        self._pictures, self._settings = pictures, settings
+        self._generated = [generated[reach] for reach in sorted(generated)]
+        self._order = Batches(len(pictures), batch=2 * PICTURES, seed=settings.seed)
+        self._samples = [
+            Batches(len(own), batch=PICTURES, seed=settings.seed + 1 + index)
+            for index, own in enumerate(self._generated)
+        ]
+
+    def at(self, iteration: int) -> Batch:
+        """The batch of an iteration, from 0."""
+        rng = np.random.default_rng([self._settings.seed, self._pictures.level, iteration])
+        count = self._settings.patches
+        repeat = count // PICTURES
+        chosen = self._order.batch_at(iteration)
+        right = np.repeat(chosen[:PICTURES], repeat)
+        wrong = np.repeat(chosen[PICTURES:], repeat)
+        whole = self._pictures
+        places = random_places(rng, count, size=whole.size, window=WINDOW)
+        positive = self._patches(whole.pictures, right, places, places)
+        content = random_places(rng, count, size=whole.size, window=WINDOW)
+        elsewhere = random_places(rng, count, size=whole.size, window=WINDOW)
+        negative = [self._patches(whole.pictures, wrong, content, elsewhere)]
+        for own, order in zip(self._generated, self._samples, strict=True):
+            numbers = np.repeat(order.batch_at(iteration), repeat)
+            inside = random_places(rng, count, size=own.size, window=WINDOW)
+            where = inside + own.places[numbers]
+            negative.append(self._patches(own.windows, numbers, inside, where, scale=1 / 127.5))
+        made = augment(torch.cat((positive, *negative)), rng, self._settings)
+        return Batch(made[:count], made[count:])
+
+    def _patches(
+        self,
+        pictures: torch.Tensor,
+        numbers: np.ndarray[tuple[int], np.dtype[np.int64]],
+        content: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+        where: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+        *,
+        scale: float | None = None,
+    ) -> torch.Tensor:
+        colours = cut(pictures, numbers, content, WINDOW)
+        if scale is not None:  # generated windows are kept as 8 bits
+            colours = colours * scale - 1.0
+        return torch.cat((colours, cut(self._pictures.where, numbers, where, WINDOW)), dim=1)
+
+
+def augment(
+    patches: torch.Tensor, rng: np.random.Generator, settings: GradSettings
+) -> torch.Tensor:
+    """Change brightness, contrast, place and grain a little, each patch by itself.
+
+    The grain also covers what 8 bits leave of generated windows, which normal ones do not have.
+
+    Args:
+        patches: (n, 5, 34, 34) float32; not changed.
+        rng: source of randomness.
+        settings: ``light``, ``shift``, ``grain``.
+    """
+    n = len(patches)
+
+    def uniform(limit: float, channels: int) -> torch.Tensor:
+        return torch.from_numpy(rng.uniform(-limit, limit, (n, channels, 1, 1)).astype(np.float32))
+
+    colours, where = patches[:, :3], patches[:, 3:]
+    middle = colours.mean(dim=(1, 2, 3), keepdim=True)
+    colours = middle + (1 + uniform(settings.light, 1)) * (colours - middle)
+    colours = colours + uniform(settings.light, 1)
+    noise = rng.standard_normal(tuple(colours.shape), dtype=np.float32)
+    colours = colours + uniform(settings.grain, 1).abs() * torch.from_numpy(noise)
+    return torch.cat((colours, where + uniform(2 * settings.shift, 2)), dim=1)

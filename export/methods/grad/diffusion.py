@@ -1,0 +1,122 @@
+"""Diffusion: the noise schedule, PatchDiff's loss, and sampling by DDPM or DDIM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+
+from pyad_edge.errors import SettingError
+
+__all__ = ["STEPS", "Sampler", "Schedule", "patchdiff_loss", "sample"]
+
+STEPS = 1000
+Sampler = Literal["ddim", "ddpm"]
+Denoiser = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""(noisy (N, 3, H, W), coordinates (N, 2, H, W), steps (N,)) to the noise."""
+
+
+class Schedule:
+    """DDPM's linear schedule (Ho et al. 2020, section 4): beta from 1e-4 to 0.02 in 1000 steps.
+
+    Attributes:
+        betas, kept: (T,) float32, beta_t and the product of (1 - beta) up to t ("alpha bar").
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        betas = torch.linspace(1e-4, 0.02, STEPS, dtype=torch.float64)
+        self.betas = betas.float().to(device)
+        self.kept = torch.cumprod(1 - betas, 0).float().to(device)
+
+
+def patchdiff_loss(
+    denoiser: Denoiser,
+    pictures: torch.Tensor,
+    where: torch.Tensor,
+    *,
+    schedule: Schedule,
+    steps: torch.Tensor,
+    noise: torch.Tensor,
+    global_noise: torch.Tensor,
+) -> torch.Tensor:
+    """Mean of |noise - denoiser(sqrt(a) x + sqrt(1 - a) noise + global noise, t)|^2.
+
+    Source: the unnumbered equation in "Generating Anomaly Contrastive Images". The global noise is
+    added to the input and is not to be predicted: whole colours that drift are left alone.
+
+    Args:
+        denoiser: see Denoiser.
+        pictures: (N, 3, H, W) float32 in [-1, 1].
+        where: (N, 2, H, W).
+        schedule: gives a = kept[t].
+        steps: (N,) int64, t.
+        noise: (N, 3, H, W) of N(0, 1).
+        global_noise: (N, 3, 1, 1), one value a picture and channel, small.
+
+    Returns:
+        A scalar: the mean over all values.
+    """
+    kept = schedule.kept[steps][:, None, None, None]
+    noisy = kept.sqrt() * pictures + (1 - kept).sqrt() * noise + global_noise
+    return (noise - denoiser(noisy, where, steps).float()).square().mean()
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def sample(
+    denoiser: Denoiser,
+    where: torch.Tensor,
+    *,
+    schedule: Schedule,
+    sampler: Sampler = "ddim",
+    steps: int = 50,
+    generator: torch.Generator | None = None,
+    told: Callable[[int], None] | None = None,
+) -> torch.Tensor:
+    """Pictures out of noise.
+
+    DDIM (Song et al. 2021, eta = 0) takes ``steps`` evenly spaced steps; DDPM takes all 1000, each
+    with fresh noise of variance beta_t. Both keep the predicted picture within [-1, 1].
+
+    Args:
+        denoiser: see Denoiser.
+        where: (N, 2, H, W) coordinates of what is generated.
+        schedule: as in training.
+        sampler: ddim or ddpm.
+        steps: of DDIM, 2 to 1000.
+        generator: of the noise, on the CPU.
+        told: called with the number of steps done.
+
+    Returns:
+        (N, 3, H, W) float32 in [-1, 1].
+
+    Raises:
+        SettingError: if the number of steps cannot be.
+    """
+    if not 2 <= steps <= STEPS:
+        raise SettingError(f"[grad] expected 2 to {STEPS} sampling steps, got {steps}.")
+    count = STEPS if sampler == "ddpm" else steps
+    times = torch.linspace(STEPS - 1, 0, count).round().long().tolist()
+    N, _, H, W = where.shape
+
+    def fresh() -> torch.Tensor:
+        return torch.randn(N, 3, H, W, generator=generator).to(where.device)
+
+    x = fresh()
+    for done, t in enumerate(times):
+        number = torch.full((N,), t, device=where.device)
+        noise = denoiser(x, where, number).float()
+        kept = schedule.kept[t]
+        picture = ((x - (1 - kept).sqrt() * noise) / kept.sqrt()).clamp(-1, 1)
+        before = schedule.kept[times[done + 1]] if done + 1 < count else torch.ones_like(kept)
+        if sampler == "ddpm":
+            beta = schedule.betas[t]
+            x = (before.sqrt() * beta * picture + (1 - beta).sqrt() * (1 - before) * x) / (1 - kept)
+            if done + 1 < count:
+                x = x + beta.sqrt() * fresh()
+        else:
+            noise = (x - kept.sqrt() * picture) / (1 - kept).sqrt()
+            x = before.sqrt() * picture + (1 - before).sqrt() * noise
+        if told is not None:
+            told(done + 1)
+    return x.clamp(-1, 1)

@@ -1,0 +1,253 @@
+"""Train all detectors: generate windows level by level, learn from them, measure normal scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pyad_edge.errors import DataError
+from pyad_edge.export.methods.grad.batches import PatchBatches
+from pyad_edge.export.methods.grad.detector import LEVELS, Detector, GradModel
+from pyad_edge.export.methods.grad.patch_diff import generate, train_patchdiff
+from pyad_edge.export.methods.grad.samples import Samples, load_samples, save_samples
+from pyad_edge.export.methods.grad.settings import REACHES_OF, GradSettings
+from pyad_edge.export.methods.grad.sheets import sample_sheet, weight_sheet, write_png
+from pyad_edge.export.methods.grad.trainer import DetectorTrainer
+from pyad_edge.export.methods.grad.windows import LevelPictures, level_pictures
+from pyad_edge.export.methods.grad.work import WorkFolder, named
+from pyad_edge.export.progress import ProgressCall, silent
+from pyad_edge.export.training.device import seed_everything
+from pyad_edge.export.training.loop import LoopReport, run_loop
+from pyad_edge.export.training.pictures import PictureSource
+
+__all__ = [
+    "EPOCHS",
+    "GENERATOR_SETTINGS",
+    "LevelFit",
+    "fit",
+    "generated_windows",
+    "normal_maxima",
+    "steps_of",
+    "train_detector",
+]
+
+EPOCHS = 2000
+PICTURES_A_STEP = 4  # positive ones
+GENERATOR_SETTINGS = (
+    "resize", "crop", "width", "diffusion_steps", "diffusion_batch", "diffusion_window",
+    "diffusion_rate", "global_noise", "samples", "sample_window", "sampler", "sampling_steps",
+    "precision", "holdout", "seed",
+)  # fmt: skip
+"""What generated windows follow from; the others may change without generating anew."""
+SMALLEST_DEVIATION = 1e-3  # logits; a level whose normal maxima do not differ must not divide by 0
+
+
+@dataclass(frozen=True, eq=False)
+class LevelFit:
+    """A level's detector and how it was made.
+
+    Attributes:
+        level: 34, 68 or 136.
+        detector: trained, on the CPU.
+        report: of its training; reused: receptive fields whose windows were there already.
+    """
+
+    level: int
+    detector: Detector
+    report: LoopReport
+    reused: tuple[int, ...]
+
+
+def steps_of(settings: GradSettings, pictures: int) -> int:
+    """Steps of a detector's training: as set, or 2,000 epochs of four normal pictures a step."""
+    if settings.detector_steps is not None:
+        return settings.detector_steps
+    return EPOCHS * max(1, -(-pictures // PICTURES_A_STEP))
+
+
+def fit(
+    source: PictureSource,
+    held: PictureSource,
+    settings: GradSettings,
+    *,
+    identity: Mapping[str, Any],
+    work: WorkFolder,
+    device: torch.device,
+    progress: ProgressCall = silent,
+) -> tuple[GradModel, tuple[LevelFit, ...]]:
+    """Train the detectors of all levels.
+
+    Args:
+        source: pictures to train on.
+        held: normal pictures that are not trained on; they give each level's mean and deviation.
+        settings: see there.
+        identity: which data this is.
+        work: folder for windows, checkpoints, logs and pictures.
+        device: to train on.
+        progress: called with a stage for each part.
+
+    Returns:
+        The model on the CPU in evaluation mode, and what was done for each level.
+
+    Raises:
+        DataError: if a picture cannot be read, a loss is not finite, a checkpoint is of another
+            training, or generated windows are damaged.
+    """
+    if len(source) < 2:
+        raise DataError("[grad] expected at least 2 pictures to train on, got 1. Add some.")
+    work.make()
+    fits = []
+    for level in sorted(settings.levels):
+        pictures = level_pictures(source, level, progress=named(progress, f"pictures {level}"))
+        generated, reused = generated_windows(
+            pictures, settings, identity=identity, work=work, device=device, progress=progress
+        )
+        trainer, report = train_detector(
+            pictures,
+            generated,
+            settings,
+            identity=identity,
+            work=work,
+            device=device,
+            progress=named(progress, f"detector {level}"),
+        )
+        sheet = weight_sheet(trainer, pictures, generated, settings, device=device)
+        write_png(work.picture(f"weights-{level}"), sheet)
+        fits.append(LevelFit(level, trainer.detector.cpu().eval(), report, reused))
+    detectors = {own.level: own.detector for own in fits}
+    model = GradModel(
+        detectors,
+        preset=settings.preset,
+        input_size=settings.input_size,
+        fusion=settings.fusion,
+    )
+    maxima = normal_maxima(model, held, progress=progress)
+    model.means.copy_(maxima.mean(dim=0))
+    model.deviations.copy_(maxima.std(dim=0).clamp_min(SMALLEST_DEVIATION))
+    return model.eval(), tuple(fits)
+
+
+def generated_windows(
+    pictures: LevelPictures,
+    settings: GradSettings,
+    *,
+    identity: Mapping[str, Any],
+    work: WorkFolder,
+    device: torch.device,
+    progress: ProgressCall = silent,
+) -> tuple[dict[int, Samples], tuple[int, ...]]:
+    """Windows of a level's three PatchDiffs: those that lie there, or new ones.
+
+    Returns:
+        By receptive field; and which of them lay there.
+
+    Raises:
+        DataError: if a file is damaged, or a loss not finite.
+    """
+    made, reused = {}, []
+    for reach in REACHES_OF[pictures.level]:
+        name = f"{pictures.level}/{reach}"
+        own = {
+            **identity,
+            "part": f"patchdiff {name}",
+            "settings": settings.model_dump(mode="json", include=set(GENERATOR_SETTINGS)),
+        }
+        file = work.samples(pictures.level, reach)
+        samples = load_samples(file, identity=own)
+        if samples is not None:
+            reused.append(reach)
+        else:
+            network, _ = train_patchdiff(
+                reach,
+                pictures,
+                settings,
+                identity=own,
+                device=device,
+                options=work.options(f"patchdiff-{pictures.level}-{reach}"),
+                progress=named(progress, f"PatchDiff {name}"),
+            )
+            samples = generate(
+                network,
+                pictures,
+                settings,
+                device=device,
+                progress=named(progress, f"windows {name}"),
+            )
+            save_samples(file, samples, identity=own)
+        sheet = sample_sheet(pictures, samples)
+        write_png(work.picture(f"samples-{pictures.level}-{reach}"), sheet)
+        made[reach] = samples
+    return made, tuple(reused)
+
+
+def train_detector(
+    pictures: LevelPictures,
+    generated: Mapping[int, Samples],
+    settings: GradSettings,
+    *,
+    identity: Mapping[str, Any],
+    work: WorkFolder,
+    device: torch.device,
+    progress: ProgressCall = silent,
+) -> tuple[DetectorTrainer, LoopReport]:
+    """Train a level's detector, from the start or from a checkpoint.
+
+    Raises:
+        DataError: if a loss is not finite, or the checkpoint is of another training.
+    """
+    seed_everything(settings.seed + pictures.level)
+    steps = steps_of(settings, len(pictures))
+    trainer = DetectorTrainer(settings, steps=steps, device=device)
+    batches = PatchBatches(pictures, generated, settings)
+    report = run_loop(
+        lambda iteration: trainer.step(iteration, batches.at(iteration)),
+        iterations=steps,
+        parts={
+            "detector": trainer.detector,
+            "recovery": trainer.recovery,
+            "optimizer": trainer.optimizer,
+            "positive": trainer.positive,
+            "negative": trainer.negative,
+        },
+        identity={
+            **identity,
+            "part": f"detector {pictures.level}",
+            "settings": _trained_with(settings),
+        },
+        checkpoint=work.options(f"detector-{pictures.level}").checkpoint,
+        every=work.every,
+        resume=work.options(f"detector-{pictures.level}").resume,
+        csv=work.options(f"detector-{pictures.level}").csv,
+        tensorboard=work.options(f"detector-{pictures.level}").tensorboard,
+        progress=progress,
+    )
+    return trainer, report
+
+
+def normal_maxima(
+    model: GradModel, source: PictureSource, *, progress: ProgressCall = silent
+) -> torch.Tensor:
+    """(N, L) largest logit of every picture and level, not normalised.
+
+    Raises:
+        DataError: if a picture cannot be read.
+    """
+    rows = []
+    for index in range(len(source)):
+        with torch.no_grad():
+            maps = model.level_maps(torch.from_numpy(source.batch([index])))
+        rows.append(torch.stack([one.amax() for one in maps]))
+        progress("normal scores", index + 1, len(source))
+    return torch.stack(rows)
+
+
+def _trained_with(settings: GradSettings) -> dict[str, Any]:
+    """What must be equal for a checkpoint to fit; what only the export reads may change."""
+    free = {"levels", "fusion", "sigma", "false_reject", "memory_limit"}
+    return settings.model_dump(mode="json", exclude=free)
+
+
+assert set(REACHES_OF) == set(LEVELS)  # noqa: S101 - settings do not import torch

@@ -1,0 +1,138 @@
+"""One step of a detector's training (equation 7)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from pyad_edge.errors import DataError
+from pyad_edge.export.methods.grad.batches import Batch
+from pyad_edge.export.methods.grad.detector import PRESETS, Detector
+from pyad_edge.export.methods.grad.regularisation import Recovery, feature_loss, gradient_loss
+from pyad_edge.export.methods.grad.reweighting import (
+    FeatureQueue,
+    log_density_weights,
+    normalised_weights,
+    reweighted_loss,
+)
+from pyad_edge.export.methods.grad.settings import GradSettings
+from pyad_edge.export.training.device import autocast
+
+__all__ = ["DetectorTrainer"]
+
+
+class DetectorTrainer:
+    """Detector, recovery network, queues and optimiser.
+
+    Attributes:
+        detector, recovery: on their device, channels last.
+        positive, negative: queues of features.
+        optimizer: Adam on both networks.
+    """
+
+    def __init__(self, settings: GradSettings, *, steps: int, device: torch.device) -> None:
+        preset = PRESETS[settings.preset]
+        dim = preset.widths[-1]
+        self.detector = Detector(preset).to(device, memory_format=torch.channels_last)
+        self.recovery = Recovery(dim).to(device)
+        self.positive = FeatureQueue(settings.queue, dim, device=device)
+        self.negative = FeatureQueue(settings.queue, dim, device=device)
+        weights = [*self.detector.parameters(), *self.recovery.parameters()]
+        self.optimizer = torch.optim.Adam(weights, lr=settings.rate)
+        self._settings, self._steps, self._device = settings, steps, device
+
+    def step(self, iteration: int, batch: Batch) -> dict[str, float]:
+        """Train on one batch.
+
+        Returns:
+            ``loss``; its parts ``classes``, ``features``, ``gradient``; and how many negative
+            patches count, 1 / sum of squared weights: ``effective``.
+
+        Raises:
+            DataError: if the loss is not finite; the weights are as before the step.
+        """
+        settings, device = self._settings, self._device
+        positive, negative = batch.positive.to(device), batch.negative.to(device)
+        patches = torch.cat((positive, negative)).contiguous(memory_format=torch.channels_last)
+        with autocast(device, settings.precision):
+            maps = self.detector.features(patches)
+            logits = self.detector.classify(maps).float().flatten()
+        near, far = maps.detach().float().flatten(1).split((len(positive), len(negative)))
+        positive_weights, negative_weights = self.weights(near, far)
+        classes = reweighted_loss(
+            logits[: len(positive)],
+            logits[len(positive) :],
+            positive_weights=positive_weights,
+            negative_weights=negative_weights,
+        )
+        features = gradient = torch.zeros((), device=device)
+        if settings.regularise:
+            features, gradient = self._regularise(patches, len(positive))
+        loss = classes + settings.alpha_features * features + settings.alpha_gradient * gradient
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise DataError(
+                f"[grad] expected a finite loss of the detector, got {value} at step "
+                f"{iteration + 1}. Lower --rate, or train with --precision fp32."
+            )
+        for group in self.optimizer.param_groups:
+            turn = math.pi * iteration / self._steps
+            group["lr"] = settings.rate * 0.5 * (1 + math.cos(turn))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.positive.push(near)
+        self.negative.push(far)
+        return {
+            "loss": value,
+            "classes": float(classes.detach()),
+            "features": float(features.detach()),
+            "gradient": float(gradient.detach()),
+            "effective": float(1 / negative_weights.square().sum()),
+        }
+
+    def weights(
+        self, positive: torch.Tensor, negative: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights of the patches with these features, each class's summing to 1.
+
+        Before the first step the queues are empty, and all patches weigh the same.
+
+        Args:
+            positive: (P, D) float32.
+            negative: (M, D) float32.
+
+        Returns:
+            (P,) and (M,) float64, without gradients.
+        """
+        settings = self._settings
+        filled = len(self.positive.rows) > 0
+        right = [torch.zeros(len(positive), dtype=torch.float64, device=positive.device)]
+        wrong = [torch.zeros(len(negative), dtype=torch.float64, device=negative.device)]
+        near, far, beta = self.positive.rows, self.negative.rows, settings.beta
+        if filled and settings.reweight_tail:
+            right.append(log_density_weights(positive, near, beta=beta))
+            wrong.append(log_density_weights(negative, far, beta=beta))
+        if filled and settings.reweight_noisy:
+            wrong.append(log_density_weights(negative, near, beta=beta))
+        return normalised_weights(*right), normalised_weights(*wrong)
+
+    def _regularise(self, patches: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Equation 5 on ``count`` patches drawn out of all, equation 6 on the positive ones."""
+        settings = self._settings
+        chosen = torch.randperm(len(patches))[:count].to(patches.device)
+        some = patches[chosen].contiguous(memory_format=torch.channels_last)
+        dim = self.detector.layers[-1].in_channels
+        input_noise = settings.input_noise * torch.randn(some.shape).to(some.device)
+        feature_noise = settings.feature_noise * torch.randn(count, dim).to(some.device)
+        with autocast(self._device, settings.precision):
+            features = feature_loss(
+                lambda x: self.detector.features(x).flatten(1),
+                self.recovery,
+                some,
+                input_noise=input_noise,
+                feature_noise=feature_noise,
+            )
+            gradient = gradient_loss(lambda x: self.detector(x).flatten(), patches[:count])
+        return features, gradient

@@ -27,6 +27,7 @@ from pyad_edge.engine_manifest import (
     Network,
     Preprocessing,
     Refinement,
+    ScoreMapHead,
     ThresholdPolicy,
     Tiling,
     Training,
@@ -179,6 +180,20 @@ def recontrast_engine(*, seed: int = 0, onnx: bytes = b"ONNX") -> tuple[Manifest
         "backbone": draft.backbone.model_copy(update={"outputs": outputs}),
         "training": draft.training.model_copy(update={"coreset_ratio": None}),
         "score_meaning": "largest cosine distance between encoder and decoder",
+    }
+    kept = {name: t for name, t in tensors.items() if not name.startswith("bank/")}
+    return draft.model_copy(update=changes), kept
+
+
+def grad_engine(*, seed: int = 0, onnx: bytes = b"ONNX") -> tuple[ManifestDraft, Tensors]:
+    """A network that gives the score map itself; no bank (format 4)."""
+    draft, tensors = small_engine(seed=seed, onnx=onnx)
+    changes = {
+        "method": "grad",
+        "head": ScoreMapHead(type="score_map", levels=(34, 68), fusion="maximum"),
+        "backbone": draft.backbone.model_copy(update={"outputs": ("score_map",)}),
+        "training": draft.training.model_copy(update={"coreset_ratio": None}),
+        "score_meaning": "largest score of a patch",
     }
     kept = {name: t for name, t in tensors.items() if not name.startswith("bank/")}
     return draft.model_copy(update=changes), kept

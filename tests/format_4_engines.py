@@ -9,6 +9,7 @@ import onnx
 from engine_factory import (
     Tensors,
     ensemble_engine,
+    grad_engine,
     reconpatch_engine,
     recontrast_engine,
     refined,
@@ -24,7 +25,7 @@ from pyad_edge.opening import build_pipeline
 
 __all__ = ["NAMES", "runnable"]
 
-NAMES = ("reconpatch", "ensemble", "recontrast", "refined")
+NAMES = ("reconpatch", "ensemble", "recontrast", "refined", "grad")
 
 
 def runnable(name: str, folder: Path, *, seed: int = 4) -> Path:
@@ -53,6 +54,8 @@ def _made(name: str, seed: int) -> tuple[ManifestDraft, Tensors]:
         return ensemble_engine(seed=seed, onnx=networks, grid=(4, 4))
     if name == "recontrast":
         return recontrast_engine(seed=seed, onnx=_encoder_decoder(seed))
+    if name == "grad":
+        return grad_engine(seed=seed, onnx=_scores(seed))
     made = small_engine(seed=seed, onnx=tiny_backbone((8, 16), seed))
     return refined(*made, score="maximum", onnx=_refinement(seed))
 
@@ -73,6 +76,20 @@ def _encoder_decoder(seed: int) -> bytes:
         model.graph.output.append(
             helper.make_tensor_value_info(f"decoder{level}", TensorProto.FLOAT, shape)
         )
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def _scores(seed: int) -> bytes:
+    """One level of the tiny backbone, a 1x1 convolution to one channel, and a softplus."""
+    model = onnx.load_from_string(tiny_backbone((8,), seed))
+    weight = np.random.default_rng(seed).normal(0, 1, (1, 8, 1, 1)).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(weight, "last.weight"))
+    model.graph.node.append(helper.make_node("Conv", ["layer2", "last.weight"], ["logits"]))
+    model.graph.node.append(helper.make_node("Softplus", ["logits"], ["score_map"]))
+    shape = ["N", 1, "score_map_H", "score_map_W"]
+    value = helper.make_tensor_value_info("score_map", TensorProto.FLOAT, shape)
+    model.graph.output.append(value)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
 

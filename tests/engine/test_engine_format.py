@@ -14,6 +14,7 @@ from engine_factory import (
     declared_engine,
     engine_bytes,
     ensemble_engine,
+    grad_engine,
     recontrast_engine,
     refined,
     small_engine,
@@ -36,6 +37,7 @@ EVERY_FORMAT = {
     "v2_patchcore": "727b7e0ff181991d4c133603232b9a3bb680e2043ab42d0203ce0b203aaacd08",
     "v3_patchcore": "84bcdc330c19af3d20f831ab6e0a928d24a7173d5a78ad98263f1952e903fdb9",
     "v4_ensemble": "b2b5a8d15347bf7f6b49ffa0d75400423d01d8934b241a1e426c47eafe9b1b52",
+    "v4_grad": "6d1815a7f3867415b2c079313d1aecc37ed8ea7a0f62db6473143d8976c19da7",
     "v4_reconpatch": "b89cb11fa5c9fd47b2880c0a8446596aeab6d8161078399467d19f418b0f699b",
     "v4_recontrast": "bc2408e85cb53cd8e49a36c8a7e42f84bc420fa17330c20695377c380e99cd97",
     "v4_refined": "840e1e95c7521b7dd986accc4928005a89b57be28b4c213ab24d290805595dea",
@@ -231,7 +233,13 @@ def test_describe_is_plain_data(tmp_path: Path) -> None:
 def test_the_page_names_every_field_and_tensor() -> None:
     page = (Path(__file__).parents[2] / "docs" / "engine-format.md").read_text(encoding="utf-8")
     missing = []
-    for made in (declared_engine(), refined(*ensemble_engine()), recontrast_engine()):
+    all_kinds = (
+        declared_engine(),
+        refined(*ensemble_engine()),
+        recontrast_engine(),
+        grad_engine(),
+    )
+    for made in all_kinds:
         _, manifest, _ = take_apart(engine_bytes(*made))
         tensors = [name.replace("/1/", "/<i>/") for name in manifest.pop("tensors")]
         inner = {key for value in manifest.values() if isinstance(value, dict) for key in value}

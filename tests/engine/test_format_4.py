@@ -13,6 +13,7 @@ from engine_factory import (
     declared_engine,
     engine_bytes,
     ensemble_engine,
+    grad_engine,
     put_together,
     reconpatch_engine,
     recontrast_engine,
@@ -43,6 +44,7 @@ ENGINES: dict[str, Made] = {
     "ensemble": ensemble_engine(),
     "ensemble of three": ensemble_engine(onnx=(b"a", b"b", b"c")),
     "recontrast": recontrast_engine(),
+    "grad": grad_engine(),
     "refined": refined(*small_engine()),
     "refined maximum": refined(*recontrast_engine(), score="maximum"),
     "refined ensemble": refined(*ensemble_engine()),
@@ -116,6 +118,9 @@ def test_methods_and_heads_belong_together() -> None:
     refused(bank, "needs cosine distances, not 'memory_bank'", method="recontrast")
     refused(cosine, "needs a memory bank, not 'cosine_distance'", method="patchcore")
     refused(cosine, "needs a memory bank, not 'cosine_distance'", method="reconpatch")
+    refused(cosine, "needs a score map, not 'cosine_distance'", method="grad")
+    refused(ENGINES["grad"], "needs cosine distances, not 'score_map'", method="recontrast")
+    refused(ENGINES["grad"], "needs a memory bank, not 'score_map'", method="patchcore")
     refused(bank, r"added \('sum'\), not aggregated as 'official'", method="reconpatch")
     training = bank[0].training.model_copy(update={"coreset_ratio": None})
     refused(bank, "no coreset_ratio says", training=training)
@@ -143,8 +148,9 @@ def test_pairs_name_outputs(pairs: tuple[tuple[int, int], ...], reason: str) -> 
     refused(made, reason, head=made[0].head.model_copy(update={"pairs": pairs}))
 
 
-def test_cosine_engines_have_no_bank() -> None:
-    made, ensemble = ENGINES["recontrast"], ENGINES["ensemble"][0]
+@pytest.mark.parametrize("name", ["recontrast", "grad"])
+def test_engines_without_a_bank_have_none_of_it(name: str) -> None:
+    made, ensemble = ENGINES[name], ENGINES["ensemble"][0]
     refused(made, "unknown tensor 'bank/features'", {"bank/features": np.ones((2, 8), np.float32)})
     refused(made, "field 'members', which belongs to memory banks", members=ensemble.members)
     refused(made, "field 'fusion', which belongs to memory banks", fusion=ensemble.fusion)
@@ -152,6 +158,18 @@ def test_cosine_engines_have_no_bank() -> None:
     scores = made[1]["calibration/scores"]
     refused(made, "not sorted", {"calibration/scores": scores[::-1].copy()})
     refused(made, "not the one", {"network/onnx": np.frombuffer(b"other", np.uint8)})
+
+
+def test_a_score_map_is_one_output_of_ascending_levels() -> None:
+    made = ENGINES["grad"]
+    backbone = made[0].backbone.model_copy(update={"outputs": ("score_map", "level34")})
+    refused(made, "has 2 outputs, but a score map is one", backbone=backbone)
+    for levels in ((68, 34), (34, 34)):
+        head = made[0].head.model_copy(update={"levels": levels})
+        refused(made, rf"levels \({levels[0]}, {levels[1]}\) do not ascend", head=head)
+    for name in ("calibration/map_maxima", "calibration/scores", "golden/scores"):
+        below = np.sort(made[1][name] - np.float32(9))
+        refused(made, f"'{name}' has values below 0, which no score map has", {name: below})
 
 
 def index() -> IvfPqIndex:
@@ -265,6 +283,12 @@ def test_the_first_members_sources_keep_its_own_grid() -> None:
         ("recontrast", "head.align_corners", 1),
         ("recontrast", "head.neighbors", 3),
         ("recontrast", "head.type", "flow"),
+        ("grad", "head.levels", []),
+        ("grad", "head.levels.0", 0),
+        ("grad", "head.levels.1", 68.0),
+        ("grad", "head.fusion", "sum"),
+        ("grad", "head.score", "maximum"),
+        ("grad", "head.pairs", [[0, 1]]),
         ("reconpatch", "head.aggregation.variant", "maximum"),
     ],
 )
@@ -315,8 +339,9 @@ def test_description_and_table(name: str, tmp_path: Any) -> None:
     content = describe(engine)
     rows = dict(engine_rows(content))
     assert rows["method"].startswith(draft.method)
-    assert (content["bank"] is None) == (draft.method == "recontrast")
-    assert ("memory bank" in rows) == ("search" in rows) == (draft.method != "recontrast")
+    has_bank = draft.method not in ("recontrast", "grad")
+    assert (content["bank"] is not None) == has_bank
+    assert ("memory bank" in rows) == ("search" in rows) == has_bank
     assert ("refinement" in rows) == (draft.refinement is not None)
     members = draft.members or ()
     assert [key for key in rows if key.startswith("member ")] == [
@@ -340,6 +365,8 @@ def test_info_prints_them(name: str, tmp_path: Any) -> None:
         assert "member 1 tiny 1, tiny: layer2, layer3; scoring reweighted" in text
     if draft.method == "recontrast":
         assert "2 pairs: layer2 - decoder2, layer3 - decoder3" in text
+    if draft.method == "grad":
+        assert "maximum of the score map of levels 34, 68, fused by their maximum" in text
     content = json.loads(call("info", path, "--json").out)
     assert content["method"] == draft.method
     assert len(content.get("members", ())) == len(draft.members or ())
@@ -365,7 +392,7 @@ def test_scores_below_zero_have_thresholds_p_values_and_verdicts() -> None:
     assert Verdict.of(negative, negative / 2, negative * 2) is Verdict.REVIEW
 
 
-@pytest.mark.parametrize("name", ["refined ensemble", "refined maximum"])
+@pytest.mark.parametrize("name", ["refined ensemble", "refined maximum", "grad"])
 def test_every_damaged_byte_is_found(name: str) -> None:
     data = engine_bytes(*ENGINES[name])
     rng = np.random.default_rng(0)

@@ -25,7 +25,8 @@ def model_map(model: GradModel, pictures: Array) -> NDArray[np.float64]:
     """
     with torch.no_grad():
         fused = model(torch.from_numpy(pictures))
-    return np.logaddexp(0.0, fused.numpy()[:, 0].astype(np.float64))
+    maps: NDArray[np.float64] = np.logaddexp(0.0, fused.numpy()[:, 0].astype(np.float64))
+    return maps
 
 
 def model_scores(model: GradModel, pictures: Array) -> NDArray[np.float64]:

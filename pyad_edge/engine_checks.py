@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from pyad_edge.engine_correlation_checks import check_correlation, check_correlation_contents
 from pyad_edge.engine_cosine_checks import check_cosine, check_cosine_contents
 from pyad_edge.engine_manifest import Manifest
 from pyad_edge.engine_memory_bank_checks import check_memory_bank, check_memory_bank_contents
@@ -33,4 +34,5 @@ METHODS: Mapping[str, MethodChecks] = {
     "reconpatch": MethodChecks(check_memory_bank, check_memory_bank_contents),
     "recontrast": MethodChecks(check_cosine, check_cosine_contents),
     "grad": MethodChecks(check_score_map, check_score_map_contents),
+    "fod": MethodChecks(check_correlation, check_correlation_contents),
 }

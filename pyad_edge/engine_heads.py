@@ -6,10 +6,12 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from pyad_edge.engine_fields import Count, Dim, NotNegative, Side, StrictModel, Text
+from pyad_edge.engine_fields import Count, Dim, NotNegative, Side, Size, StrictModel, Text
 
 __all__ = [
     "Aggregation",
+    "CorrelationHead",
+    "CorrelationLevel",
     "CosineHead",
     "Head",
     "IndexErrors",
@@ -61,7 +63,31 @@ class ScoreMapHead(StrictModel):
     fusion: Literal["maximum", "mean"]  # and how their maps became one, inside the network
 
 
-Head: TypeAlias = Annotated[MemoryBankHead | CosineHead | ScoreMapHead, Field(discriminator="type")]
+class CorrelationLevel(StrictModel):
+    """Outputs of one level of the network, each an index into backbone.outputs; None: not there.
+
+    ``queries`` (N, heads, L, d), ``sigmas`` (N, 2, heads, L) and ``keys`` are arguments of the
+    ``correlation_divergence`` kernel; the heads of all layers stand side by side.
+    """
+
+    grid: Size  # (h, w), L = h w: scores of another number of patches would mean something else
+    errors: _Output | None  # (N, 1, h, w), of the reconstruction
+    queries: _Output | None
+    sigmas: _Output | None  # horizontal, then vertical spreads, in patches
+    keys: _Output | None  # None beside queries: the tensor reference/keys/<level>
+
+
+class CorrelationHead(StrictModel):
+    """How reconstruction errors and divergences of correlations become an anomaly map."""
+
+    type: Literal["correlation"]
+    score: Literal["rec", "div", "rec*div"]  # of a patch
+    levels: Annotated[tuple[CorrelationLevel, ...], Field(min_length=1, max_length=4)]
+
+
+Head: TypeAlias = Annotated[
+    MemoryBankHead | CosineHead | ScoreMapHead | CorrelationHead, Field(discriminator="type")
+]
 
 
 class IndexErrors(StrictModel):

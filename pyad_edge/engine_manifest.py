@@ -27,6 +27,8 @@ from pyad_edge.engine_fields import (
 )
 from pyad_edge.engine_heads import (
     Aggregation,
+    CorrelationHead,
+    CorrelationLevel,
     CosineHead,
     Head,
     IndexErrors,
@@ -56,6 +58,8 @@ __all__ = [
     "Aggregation",
     "AnomalyMap",
     "Backbone",
+    "CorrelationHead",
+    "CorrelationLevel",
     "CosineHead",
     "CreatedWith",
     "Fusion",
@@ -84,7 +88,7 @@ __all__ = [
 FORMAT_NAME = "pyad_edge engine"
 FORMAT_VERSION = 4  # the newest that is read; a file has the oldest that can hold it
 
-Method: TypeAlias = Literal["patchcore", "reconpatch", "recontrast", "grad"]
+Method: TypeAlias = Literal["patchcore", "reconpatch", "recontrast", "grad", "fod"]
 
 
 class CreatedWith(StrictModel):
@@ -254,7 +258,7 @@ class Manifest(ManifestDraft):
 def field_path(place: tuple[int | str, ...]) -> str:
     """Where in a manifest pydantic found something wrong, as ``head.neighbors``."""
     # which pydantic names after the field 'head'
-    kinds = ("memory_bank", "cosine_distance", "score_map")
+    kinds = ("memory_bank", "cosine_distance", "score_map", "correlation")
     return ".".join(
         str(part)
         for before, part in zip(("", *place), place, strict=False)

@@ -61,6 +61,9 @@ def _head(content: Mapping[str, Any]) -> str:
     if head["type"] == "score_map":
         levels = ", ".join(map(str, head["levels"]))
         return f"maximum of the score map of levels {levels}, fused by their {head['fusion']}"
+    if head["type"] == "correlation":
+        grids = " and ".join(f"{h} x {w}" for h, w in (level["grid"] for level in head["levels"]))
+        return f"{head['score']} of the correlations of {grids} patches, maximum of the map"
     outputs = content["backbone"]["outputs"]
     pairs = ", ".join(f"{outputs[a]} - {outputs[b]}" for a, b in head["pairs"])
     return f"{head['score']} of the cosine distances of {len(head['pairs'])} pairs: {pairs}"

@@ -15,13 +15,15 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pyad_edge.correlation_pipeline import CorrelationPipeline
 from pyad_edge.cosine_pipeline import CosinePipeline
+from pyad_edge.declared_correlation import DeclaredCorrelationPipeline
 from pyad_edge.declared_cosine import DeclaredCosinePipeline
 from pyad_edge.declared_pipeline import DeclaredPipeline
 from pyad_edge.declared_score_map import DeclaredScoreMapPipeline
 from pyad_edge.engine import Engine
 from pyad_edge.engine_input import MASK
-from pyad_edge.engine_manifest import CosineHead, InputSpec, ScoreMapHead
+from pyad_edge.engine_manifest import CorrelationHead, CosineHead, InputSpec, ScoreMapHead
 from pyad_edge.errors import SettingError
 from pyad_edge.feeder import DeclaredInput
 from pyad_edge.frames import FrameFormat
@@ -45,6 +47,7 @@ MaskSource: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | NDArray[np
 _POLICIES = ("error", "resize", "letterbox", "tile")
 # By the settings of the head, of frames as they come and of declared ones; else memory banks'.
 _PIPELINES: Mapping[type[Any], tuple[type[Any], type[Any]]] = {
+    CorrelationHead: (CorrelationPipeline, DeclaredCorrelationPipeline),
     CosineHead: (CosinePipeline, DeclaredCosinePipeline),
     ScoreMapHead: (ScoreMapPipeline, DeclaredScoreMapPipeline),
 }

@@ -7,10 +7,17 @@ from typing import Any, Literal
 from pyad_edge.backends import Backend
 from pyad_edge.backends.registry import open_backend
 from pyad_edge.engine import Engine
-from pyad_edge.engine_manifest import Manifest, Member, MemoryBankHead, member_tensor
+from pyad_edge.engine_manifest import (
+    CorrelationHead,
+    Manifest,
+    Member,
+    MemoryBankHead,
+    member_tensor,
+)
 from pyad_edge.ensemble_pipeline import EnsemblePipeline
 from pyad_edge.feeder import DeclaredInput
 from pyad_edge.heads.approximate_index import ApproximateBank
+from pyad_edge.heads.correlation import reference_keys
 from pyad_edge.heads.memory_bank import MemoryBankHead as BankHead
 from pyad_edge.input_choice import MaskSource, choose_input, pipeline_of, plain_pipeline
 from pyad_edge.pipeline import Pipeline
@@ -98,6 +105,8 @@ def _member(
     }
     if not isinstance(member.head, MemoryBankHead):
         parts["head"] = member.head
+        if isinstance(member.head, CorrelationHead):
+            parts["keys"] = reference_keys(member.head, engine.tensors)
         return pipeline_of(engine, parts, declared) or plain_pipeline(parts)
     bank = engine.tensors[member_tensor(index, "bank/features")]
     approximate = (

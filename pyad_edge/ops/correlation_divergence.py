@@ -10,11 +10,65 @@ from numpy.typing import NDArray
 from pyad_edge.ops._checks import finite_number, whole_sides
 from pyad_edge.ops._native import native
 
-__all__ = ["correlation_divergence"]
+__all__ = ["DivergencePlan", "correlation_divergence"]
 
 MAX_PATCHES = 1 << 24
 
 Array = NDArray[np.float32]
+
+
+class DivergencePlan:
+    """Divergences of one shape into memory of the caller's, without allocations. Thread-safe.
+
+    Args:
+        grid: (h, w), the patches of a picture.
+        heads, d: of the queries.
+        shared: whether all pictures have the same keys.
+
+    Attributes:
+        scratch: how many float32 a call needs to work in.
+    """
+
+    def __init__(self, grid: tuple[int, int], *, heads: int, d: int, shared: bool) -> None:
+        self.grid, self.heads, self.d, self.shared = grid, heads, d, shared
+        self.scratch: int = native.correlation_scratch(1, heads, *grid, d, shared)
+
+    def write(
+        self,
+        queries: Array,
+        keys: Array | None,
+        sigma_x: Array,
+        sigma_y: Array,
+        *,
+        scratch: Array,
+        per_head: Array,
+        divergence: Array,
+    ) -> None:
+        """Divergences of one picture; see :func:`correlation_divergence`.
+
+        Args:
+            queries, keys, sigma_x, sigma_y: as there with N = 1, C-contiguous float32.
+            scratch: (``scratch``,) float32.
+            per_head: (1, heads, L) float32, written.
+            divergence: (1, L) float32, written.
+
+        Raises:
+            ValueError: if a shape or a value does not fit, or a dot product overflows float32.
+        """
+        if keys is None or keys.ndim != (3 if self.shared else 4):
+            found = None if keys is None else keys.shape
+            raise ValueError(
+                f"[correlation_divergence] expected keys that are "
+                f"{'the same for all pictures' if self.shared else 'of the picture'}, got {found}."
+            )
+        arrays = {"queries": queries, "keys": keys, "sigma_x": sigma_x, "sigma_y": sigma_y}
+        _, sides, scale = checked_shapes(
+            *(array.shape for array in arrays.values()), grid=self.grid, scale=None
+        )
+        prepared = [checked_values(name, array) for name, array in arrays.items()]
+        native.correlation_divergence(*prepared, *sides, scale, scratch, per_head, divergence)
+        if not native.all_finite(divergence):
+            raise overflow(divergence)
 
 
 def correlation_divergence(

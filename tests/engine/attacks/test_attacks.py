@@ -141,7 +141,7 @@ def test_newer_version() -> None:
 
 
 def test_unknown_method() -> None:
-    refused(changed(lambda m: m.update(method="fod")), "method 'fod', unknown .* Update it")
+    refused(changed(lambda m: m.update(method="padim")), "method 'padim', unknown .* Update it")
 
 
 def test_older_than_the_first_version() -> None:

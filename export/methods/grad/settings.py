@@ -14,7 +14,8 @@ from pyad_edge.export.methods.patchcore.settings import faults
 __all__ = ["LEVELS", "MULTIPLE", "REACHES_OF", "GradSettings", "make_settings"]
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
-LEVELS = (34, 68, 136)
+Level = Literal[34, 68, 136]
+LEVELS: tuple[Level, ...] = (34, 68, 136)
 MULTIPLE = 16
 """Sides of the input are multiples of it, so that the levels' maps lie on whole cells."""
 SMALLEST = 112
@@ -74,7 +75,7 @@ class GradSettings(BaseModel):
 
     resize: tuple[Side, Side] | Side = (256, 256)
     crop: tuple[Side, Side] | None = None
-    levels: tuple[Literal[34, 68, 136], ...] = LEVELS
+    levels: tuple[Level, ...] = LEVELS
     preset: Literal["accurate", "compact"] = "accurate"
     fusion: Literal["mean", "maximum"] = "maximum"
     width: Annotated[int, Field(ge=8, le=512, multiple_of=8)] = 32
@@ -142,9 +143,7 @@ def _near(side: int) -> int:
     return max(SMALLEST // MULTIPLE, round(side / MULTIPLE)) * MULTIPLE
 
 
-def make_settings(
-    *, option_names: Mapping[str, str] = NO_NAMES, **values: object
-) -> GradSettings:
+def make_settings(*, option_names: Mapping[str, str] = NO_NAMES, **values: object) -> GradSettings:
     """Settings from plain values, with errors as sentences.
 
     Args:

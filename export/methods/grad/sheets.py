@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from pyad_edge.export.atomic_file import replace_file
 from pyad_edge.export.methods.grad.detector import PATCH, STRIDE
+from pyad_edge.export.methods.grad.reweighting import log_density_weights
 from pyad_edge.export.methods.grad.samples import Samples
 from pyad_edge.export.methods.grad.settings import GradSettings
-from pyad_edge.export.methods.grad.reweighting import log_density_weights
 from pyad_edge.export.methods.grad.trainer import DetectorTrainer
 from pyad_edge.export.methods.grad.windows import LevelPictures, cut
 

@@ -58,7 +58,7 @@ def level_pictures(
         made.append(inputs[:, :3].half())
         where = inputs[0, 3:].clone()
         progress("pictures", numbers[-1] + 1, len(source))
-    assert where is not None  # a source holds at least one picture  # noqa: S101
+    assert where is not None  # a source holds at least one picture
     return LevelPictures(level, torch.cat(made), where)
 
 

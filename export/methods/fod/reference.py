@@ -52,12 +52,12 @@ class Reference(nn.Module):  # type: ignore[misc]
         if self.constant:
             return rows
         if self.kind == "codebook":
-            nearest = (rows.square().sum(-1) - 2 * (features @ rows.mT)).argmin(-1)
+            nearest = (rows.square().sum(-1) - 2 * (features @ rows.transpose(-2, -1))).argmin(-1)
             return rows[nearest]
         if self.kind == "prototypes":  # eq. 18
-            match = (normalize(features, dim=-1)[:, :, None] @ rows.mT).softmax(-1)
+            match = (normalize(features, dim=-1)[:, :, None] @ rows.transpose(-2, -1)).softmax(-1)
             return (match @ rows)[:, :, 0]
-        match = rows.square().sum(-1) - 2 * (features[:, :, None] @ rows.mT)[:, :, 0]
+        match = rows.square().sum(-1) - 2 * (features[:, :, None] @ rows.transpose(-2, -1))[:, :, 0]
         chosen = match.argmin(-1)[..., None, None].expand(-1, -1, 1, rows.shape[-1])
         return rows.expand(len(features), *rows.shape).gather(2, chosen)[:, :, 0]
 

@@ -1,0 +1,233 @@
+"""Export a trained FOD model as an engine file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
+from pyad_edge.engine_input import MASK
+from pyad_edge.engine_manifest import (
+    AnomalyMap,
+    CorrelationHead,
+    CreatedWith,
+    Golden,
+    ManifestDraft,
+    Network,
+    Preprocessing,
+    ThresholdPolicy,
+    Training,
+)
+from pyad_edge.engine_manifest import Backbone as BackboneRecord
+from pyad_edge.errors import BackendError
+from pyad_edge.export.engine_writer import write_engine
+from pyad_edge.export.methods.fod.graph import InferenceGraph
+from pyad_edge.export.methods.fod.model import Fod
+from pyad_edge.export.methods.fod.network_file import NetworkFile, write_network
+from pyad_edge.export.methods.fod.scoring import model_score
+from pyad_edge.export.methods.fod.settings import FodSettings
+from pyad_edge.export.methods.patchcore.engine import GOLDEN_TOLERANCE
+from pyad_edge.export.methods.patchcore.fit import Calibration
+from pyad_edge.feeder import DeclaredInput
+from pyad_edge.input_choice import declared_pipeline, plain_pipeline
+from pyad_edge.pipeline import Pipeline
+from pyad_edge.preprocessing import input_size
+
+__all__ = ["FodModel", "check_agreement", "export_engine", "export_model"]
+
+MEANINGS = {
+    "rec": "Largest value of the smoothed map of reconstruction errors: mean square and 1 - cos "
+    "(Yao et al. 2023, eq. 3)",
+    "div": "Largest value of the smoothed map of divergences between inter-correlation and target "
+    "(Yao et al. 2023, eq. 6)",
+    "rec*div": "Largest value of the smoothed map of reconstruction errors times normalised "
+    "inter-correlation divergences (Yao et al. 2023, eq. 12); the softmax runs over the patches of "
+    "one picture size",
+}
+MAX_DIFFERENCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class FodModel:
+    """A trained model as an engine will hold it, complete but for its calibration.
+
+    Attributes:
+        settings: what it was trained with.
+        backbone: name of the backbone; weights_sha256: of its weights.
+        network: its ONNX file.
+        head: as the manifest holds it.
+        keys: (heads, L, d) float32 of each level's reference; None: an output of the network.
+        preprocessing: of frames.
+        declared: frames that it was trained on; None: 8-bit RGB pictures, resized.
+    """
+
+    settings: FodSettings
+    backbone: str
+    weights_sha256: str
+    network: NetworkFile
+    head: CorrelationHead
+    keys: tuple[NDArray[np.float32] | None, ...]
+    preprocessing: Preprocessing
+    declared: DeclaredInput | None = None
+
+    def pipeline(self, *, threads: int | None = None) -> Pipeline:
+        """The pipeline that the exported engine will run."""
+        parts: dict[str, Any] = {
+            "preprocessing": self.preprocessing,
+            "backend": OnnxRuntimeBackend(
+                self.network.model,
+                outputs=self.network.outputs,
+                input_size=input_size(self.preprocessing),
+                threads=threads,
+            ),
+            "head": self.head,
+            "keys": self.keys,
+            "sigma": self.settings.sigma,
+        }
+        if self.declared is None:
+            return plain_pipeline(parts)
+        return declared_pipeline(parts, self.declared, grid=self.head.levels[0].grid)
+
+
+def export_model(
+    model: Fod,
+    settings: FodSettings,
+    *,
+    preprocessing: Preprocessing,
+    declared: DeclaredInput | None = None,
+) -> FodModel:
+    """Make the inference network of a trained model.
+
+    Raises:
+        BackendError: if the ONNX file cannot be made or computes something else.
+    """
+    graph = InferenceGraph(model, score=settings.score)
+    network = write_network(
+        graph,
+        name=model.backbone.name,
+        size=settings.input_size,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+    )
+    return FodModel(
+        settings,
+        model.backbone.name,
+        model.backbone.weights_sha256,
+        network,
+        graph.head,
+        tuple(None if k is None else np.ascontiguousarray(k.numpy()) for k in graph.keys),
+        preprocessing,
+        declared,
+    )
+
+
+def check_agreement(
+    model: Fod, settings: FodSettings, pipeline: Pipeline, frames: Sequence[NDArray[Any]]
+) -> float:
+    """Largest relative difference of picture scores, torch's model against the engine's pipeline.
+
+    Both score the same input of the network, the model as it was trained: nothing folded.
+
+    Args:
+        model: trained; evaluated in float32 on the CPU.
+        settings: which score.
+        pipeline: of the exported network.
+        frames: as the pipeline takes them.
+
+    Raises:
+        BackendError: if a difference is above 1e-4, or a score is not finite.
+    """
+    worst = 0.0
+    x = np.empty((1, 3, *settings.input_size), np.float32)
+    own = pipeline.own
+    for frame in frames:
+        own.write_input(frame, out=x)
+        expected = model_score(model, x, settings.score, sigma=settings.sigma)
+        found = float(own.score([frame]).image[0])
+        worst = max(worst, abs(found - expected) / max(abs(expected), 1e-30))
+        if not worst <= MAX_DIFFERENCE:  # NaN too
+            raise BackendError(
+                f"[fod] the exported network scores a picture {found:.7g}, torch {expected:.7g}; a "
+                f"relative difference of {MAX_DIFFERENCE:.0e} is accepted. Did the training "
+                "diverge? Look at the losses with --log FILE.csv."
+            )
+    return worst
+
+
+def export_engine(
+    path: str | os.PathLike[str],
+    model: FodModel,
+    pipeline: Pipeline,
+    calibration: Calibration,
+    *,
+    pictures: int,
+    golden: NDArray[Any],
+    fingerprint: str,
+    facts: Mapping[str, str | int | float | bool],
+) -> Path:
+    """Write the engine file, atomically.
+
+    Args:
+        path: of the new file.
+        model, pipeline, calibration: from export_model, ``model.pipeline()`` and calibrate.
+        pictures: that were trained on.
+        golden: (G, H, W, ...) frames, scored now and at every open.
+        fingerprint: SHA-256 of the training pictures.
+        facts: about the training, for whoever reads the file.
+
+    Raises:
+        ResourceError: if the disk is full.
+        SettingError: if the folder does not exist or may not be written.
+    """
+    settings = model.settings
+    scores = [float(pipeline.own.score([frame]).image[0]) for frame in golden]
+    draft = ManifestDraft(
+        method="fod",
+        created_with=CreatedWith(
+            pyad_edge=version("pyad_edge"),
+            numpy=version("numpy"),
+            onnxruntime=str(pipeline.backend.info["version"]),
+        ),
+        backbone=BackboneRecord(
+            name=model.backbone,
+            weights_sha256=model.weights_sha256,
+            onnx_sha256=hashlib.sha256(model.network.model).hexdigest(),
+            outputs=model.network.outputs,
+        ),
+        preprocessing=model.preprocessing,
+        network=Network(input_size=pipeline.input_size, grid=model.head.levels[0].grid),
+        head=model.head,
+        anomaly_map=AnomalyMap(sigma=settings.sigma),
+        score_meaning=MEANINGS[settings.score],
+        threshold=ThresholdPolicy(false_reject=settings.false_reject),
+        training=Training(
+            pictures=pictures,
+            calibration_pictures=len(calibration.scores),
+            fingerprint=fingerprint,
+            seed=settings.seed,
+            settings=dict(facts),
+        ),
+        golden=Golden(tolerance=GOLDEN_TOLERANCE),
+        input=model.declared.spec if model.declared is not None else None,
+    )
+    tensors: dict[str, NDArray[Any]] = {
+        "network/onnx": np.frombuffer(model.network.model, np.uint8),
+        "calibration/scores": calibration.scores,
+        "calibration/map_maxima": calibration.map_maxima,
+        "golden/frames": golden,
+        "golden/scores": np.array(scores, np.float32),
+    }
+    for k, keys in enumerate(model.keys):
+        if keys is not None:
+            tensors[f"reference/keys/{k}"] = keys
+    if model.declared is not None and model.declared.masks:
+        tensors[MASK] = model.declared.masks[0]
+    return write_engine(path, manifest=draft, tensors=tensors)

@@ -7,6 +7,7 @@ meaning of each is that of the ONNX operator specification, opset 11 to 21.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -161,7 +162,7 @@ def _flatten(torch: Any, attributes: Attributes) -> Function:
 
 def _pad(torch: Any, attributes: Attributes) -> Function:
     mode = attributes.get("mode", "constant")
-    if mode != "constant":
+    if mode not in ("constant", "edge"):
         raise UnsupportedError(f"mode={mode}")
 
     def pad(x: Any, pads: Any, value: Any = None, axes: Any = None) -> Any:
@@ -175,6 +176,8 @@ def _pad(torch: Any, attributes: Attributes) -> Function:
         ]
         while order[-2:] == [0, 0]:  # torch pads the last axes; leading ones stay as they are
             del order[-2:]
+        if mode == "edge":  # of the last two axes, as torch has it
+            return torch.nn.functional.pad(x, order, mode="replicate")
         return torch.nn.functional.pad(x, order, value=float(value) if value is not None else 0.0)
 
     return pad
@@ -341,6 +344,7 @@ OPERATORS: dict[str, Callable[[Any, Attributes], Function]] = {
         lambda x: torch.nn.functional.leaky_relu(x, float(a.get("alpha", 0.01)))
     ),
     "MatMul": _of("matmul"),
+    "Max": lambda torch, a: lambda *parts: functools.reduce(torch.maximum, parts),
     "MaxPool": _max_pool,
     "Mul": _of("mul"),
     "Pad": _pad,
@@ -353,6 +357,7 @@ OPERATORS: dict[str, Callable[[Any, Attributes], Function]] = {
     "Sigmoid": _of("sigmoid"),
     "Slice": _slice,
     "Softmax": lambda torch, a: lambda x: torch.softmax(x, dim=int(a.get("axis", -1))),
+    "Softplus": lambda torch, a: lambda x: torch.nn.functional.softplus(x),
     "Sqrt": _of("sqrt"),
     "Squeeze": _squeeze,
     "Sub": _of("sub"),

@@ -11,6 +11,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from format_4_engines import runnable
 from tiny_engine import TinyEngine
 
 from pyad_edge import Runtime, read_image
@@ -53,12 +54,29 @@ def test_two_hundred_frames_allocate_nothing(
     tiny: TinyEngine, tmp_path: Path, threads: int, call: str
 ) -> None:
     """malloc, calloc, realloc, aligned forms and mmap of 1 KiB and more, in the whole process."""
+    count_allocations(tiny.path, quiet_frames(tiny), tmp_path, threads, call)
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux") or COMPILER is None, reason="needs Linux and a C compiler"
+)
+@pytest.mark.parametrize("call", ["infer", "decide"])
+def test_a_score_map_allocates_nothing(tiny: TinyEngine, tmp_path: Path, call: str) -> None:
+    runtime = Runtime(engine := runnable("grad", tmp_path))
+    paths = [path for path in tiny.scores if not runtime.infer(read_image(path)).regions]
+    assert len(paths) >= 2
+    count_allocations(engine, paths, tmp_path, 1, call)
+
+
+def count_allocations(
+    engine: Path, frames: list[str], tmp_path: Path, threads: int, call: str
+) -> None:
+    """Two hundred frames after the first forty, in a process of its own."""
     shim = tmp_path / "allocations.so"
     source = Path(__file__).with_name("allocations.c")
     build = [str(COMPILER), "-O1", "-shared", "-fPIC", "-o", str(shim), str(source), "-ldl"]
     subprocess.run(build, check=True, capture_output=True)
-    frames = quiet_frames(tiny)
-    command = [sys.executable, "-c", COUNT, str(tiny.path), str(threads), call, *frames]
+    command = [sys.executable, "-c", COUNT, str(engine), str(threads), call, *frames]
     environment = os.environ | {"LD_PRELOAD": str(shim)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stdout.split("\n")[:2]) == (0, ["0 []", "True"]), done.stderr

@@ -141,6 +141,14 @@ OPERATORS: dict[str, tuple[list[Any], dict[str, NDArray[Any]]]] = {
         [node("Pad", "image", "pads", "value")],
         {"pads": W([0, 0, 1, 2, 0, 0, 3, 0]), "value": W(0.5, "f4")},
     ),
+    "a pad of the edge, a maximum and a softplus": (
+        [
+            node("Pad", "image", "pads", out="p", mode="edge"),
+            node("Max", "p", "k", "p", out="m"),
+            node("Softplus", "m"),
+        ],
+        {"pads": W([0, 0, 1, 2, 0, 0, 3, 0]), "k": W(0.5, "f4")},
+    ),
     "slices and a transposition": (
         [
             node("Slice", "image", "a", "b", "axes", "steps", out="s"),

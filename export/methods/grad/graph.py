@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import torch
 from torch import nn
@@ -111,7 +112,7 @@ class InferenceGraph(nn.Module):  # type: ignore[misc]
     def forward(self, picture: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W), pre-processed, to (N, 1, H / 4, W / 4), not negative."""
         small, factor = picture, 1
-        fused: torch.Tensor | None = None
+        grids: list[torch.Tensor] = []
         for level, graph in zip(self.levels, self.graphs, strict=True):
             while factor < LEVELS[level]:
                 small, factor = functional.conv2d(small, self.pool, stride=2), 2 * factor
@@ -120,11 +121,12 @@ class InferenceGraph(nn.Module):  # type: ignore[misc]
                 grid = functional.interpolate(
                     grid, scale_factor=float(factor), mode="bilinear", align_corners=False
                 )
-            if fused is None:
-                fused = grid
-            else:
-                fused = fused + grid if self.fusion == "mean" else torch.maximum(fused, grid)
-        return functional.softplus(fused)
+            grids.append(grid)
+        total = functools.reduce(torch.add, grids)
+        fused = total if self.fusion == "mean" else functools.reduce(torch.maximum, grids)
+        # Nothing to finite numbers. Maxima of some backends drop NaN, and a softplus makes 0 of
+        # minus infinity: a network that fails would look like one that sees nothing.
+        return functional.softplus(fused + 0.0 * total)
 
 
 def macs(graph: InferenceGraph) -> int:

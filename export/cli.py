@@ -27,6 +27,7 @@ from pyad_edge.export.augment_study import (
 )
 from pyad_edge.export.demo import run_demo
 from pyad_edge.export.evaluate import evaluate, render
+from pyad_edge.export.methods.fod.command import train_fod_command
 from pyad_edge.export.methods.grad.command import train_grad_command
 from pyad_edge.export.methods.patchcore.command import train_patchcore_command
 from pyad_edge.export.methods.reconpatch.command import train_reconpatch_command
@@ -45,6 +46,7 @@ train_app.command("patchcore")(train_patchcore_command)
 train_app.command("reconpatch")(train_reconpatch_command)
 train_app.command("recontrast")(train_recontrast_command)
 train_app.command("grad")(train_grad_command)
+train_app.command("fod")(train_fod_command)
 train_app.command("refinement")(train_refinement_command)
 app.add_typer(backbone_app, name="backbone")
 

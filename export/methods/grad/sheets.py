@@ -58,6 +58,8 @@ def weight_maps(
     # The detector looks every 4 pixels: four passes, shifted, look every 2.
     for y in range(0, STRIDE, FINE):
         for x in range(0, STRIDE, FINE):
+            if H - y < PATCH or W - x < PATCH:
+                continue
             with torch.no_grad():
                 found = trainer.detector.features(windows[..., y:, x:])
             rows, columns = found.shape[-2:]

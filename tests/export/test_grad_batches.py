@@ -1,0 +1,111 @@
+"""Batches of three kinds of patches, and generated windows on disk."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from pyad_edge.errors import DataError  # noqa: E402
+from pyad_edge.export.methods.grad.batches import PatchBatches, augment  # noqa: E402
+from pyad_edge.export.methods.grad.detector import coordinates  # noqa: E402
+from pyad_edge.export.methods.grad.samples import Samples, load_samples, save_samples  # noqa: E402
+from pyad_edge.export.methods.grad.settings import make_settings  # noqa: E402
+from pyad_edge.export.methods.grad.windows import LevelPictures, cut, random_places  # noqa: E402
+
+PLAIN = {"light": 0.0, "shift": 0.0, "grain": 0.0}
+
+
+def level(count=9, side=58):
+    """Pictures whose first channel says which they are and whose others hold the coordinates."""
+    where = coordinates(side - 6, side - 6, border=3)
+    numbers = torch.arange(count)[:, None, None, None] / 16
+    pictures = torch.cat((numbers.expand(-1, 1, side, side), where.expand(count, -1, -1, -1)), 1)
+    return LevelPictures(136, pictures.half(), where)
+
+
+def samples(count=6, mark=200):
+    windows = torch.full((count, 3, 40, 40), mark, dtype=torch.uint8)
+    return Samples(windows, random_places(np.random.default_rng(mark), count, size=(58, 58),
+                                          window=(40, 40)))  # fmt: skip
+
+
+def test_batches_hold_the_papers_three_kinds():
+    settings = make_settings(patches=8, **PLAIN)
+    generated = {9: samples(mark=200), 13: samples(mark=100), 17: samples(mark=50)}
+    batch = PatchBatches(level(), generated, settings).at(0)
+    assert batch.positive.shape == (8, 5, 34, 34)
+    assert batch.negative.shape == (8 * 4, 5, 34, 34)
+    # Positive: contents and coordinates agree. From four pictures, two patches each.
+    np.testing.assert_allclose(batch.positive[:, 1:3], batch.positive[:, 3:], atol=2e-3)
+    sources = (batch.positive[:, 0, 0, 0] * 16).round().tolist()
+    assert len(set(sources)) == 4
+    assert all(sources.count(one) == 2 for one in sources)
+    # Wrong places: normal contents, the coordinates of elsewhere, from four other pictures.
+    wrong = batch.negative[:8]
+    assert (wrong[:, 1:3] - wrong[:, 3:]).abs().amax(dim=(1, 2, 3)).gt(0.05).sum() >= 6
+    assert not set((wrong[:, 0, 0, 0] * 16).round().tolist()) & set(sources)
+    # Generated: by receptive field, ascending.
+    for index, mark in enumerate((200, 100, 50)):
+        own = batch.negative[8 * (index + 1) : 8 * (index + 2)]
+        np.testing.assert_allclose(own[:, :3], mark / 127.5 - 1, atol=1e-6)
+
+
+def test_generated_patches_have_their_windows_coordinates():
+    pictures, own = level(), samples()
+    where = cut(pictures.where, range(len(own)), own.places, (40, 40))
+    shown = ((where[:, [0, 1, 0]] / 2.4 + 0.5) * 200).round().to(torch.uint8)
+    settings = make_settings(patches=4, **PLAIN)
+    batch = PatchBatches(pictures, {9: Samples(shown, own.places)}, settings).at(0)
+    made = batch.negative[4:]
+    colours = ((made[:, :2] + 1) * 127.5 / 200 - 0.5) * 2.4  # the border lies beyond 1
+    np.testing.assert_allclose(colours, made[:, 3:], atol=0.012)
+
+
+def test_a_batch_follows_from_seed_and_number_alone():
+    settings = make_settings(patches=4)
+    batches = PatchBatches(level(), {9: samples()}, settings)
+    first, other = batches.at(5), batches.at(6)
+    again = PatchBatches(level(), {9: samples()}, settings).at(5)
+    assert torch.equal(first.negative, again.negative)
+    assert not torch.equal(first.positive, other.positive)
+    with pytest.raises(DataError, match="no generated windows"):
+        PatchBatches(level(), {}, settings)
+
+
+def test_augmentation_keeps_within_its_limits():
+    settings = make_settings(light=0.1, shift=0.02, grain=0.05)
+    patches = torch.rand(64, 5, 34, 34)
+    made = augment(patches, np.random.default_rng(0), settings)
+    moved = (made[:, 3:] - patches[:, 3:]).flatten(2)
+    assert moved.std(dim=2).max() < 1e-5  # a patch's coordinates move together
+    assert 0.02 < moved.abs().max() <= 0.0401
+    change = made[:, :3].mean(dim=(1, 2, 3)) - patches[:, :3].mean(dim=(1, 2, 3))
+    assert 0.05 < change.abs().max() < 0.105
+    still = augment(patches, np.random.default_rng(0), make_settings(**PLAIN))
+    np.testing.assert_allclose(still, patches, atol=1e-6)
+
+
+def test_samples_are_used_again_only_for_the_same_training(tmp_path):
+    file, own = tmp_path / "samples.safetensors", samples()
+    assert load_samples(file, identity={"seed": 1}) is None
+    save_samples(file, own, identity={"seed": 1})
+    found = load_samples(file, identity={"seed": 1})
+    assert torch.equal(found.windows, own.windows)
+    assert (found.places == own.places).all()
+    assert load_samples(file, identity={"seed": 2}) is None
+
+
+@pytest.mark.parametrize("damage", ["pixel", "short"])
+def test_damaged_samples_are_refused(tmp_path, damage):
+    file = tmp_path / "samples.safetensors"
+    save_samples(file, samples(), identity={"seed": 1})
+    data = bytearray(file.read_bytes())
+    if damage == "pixel":
+        data[-100] ^= 1
+    else:
+        data = data[:-200]
+    file.write_bytes(data)
+    with pytest.raises(DataError, match=r"damaged|cannot be read"):
+        load_samples(file, identity={"seed": 1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -19,6 +20,7 @@ from pyad_edge.cli import (
     open_runtime,
 )
 from pyad_edge.console import err, out, print_json, run_app
+from pyad_edge.errors import SettingError
 from pyad_edge.export.augment_study import (
     SHEET,
     AugmentStudy,
@@ -60,6 +62,14 @@ def eval_command(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Write an overlay of every test picture to this folder."),
     ] = None,
+    patch: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="ROW,COL",
+            help="Of FOD engines with --save: whose correlations are drawn beside the map; the "
+            "patch with the highest score if not given.",
+        ),
+    ] = None,
     augment: Annotated[
         bool,
         typer.Option(
@@ -81,7 +91,7 @@ def eval_command(
         _print_study(study, as_json=as_json, save=save)
         return
     with progress_bar() as progress:
-        report = evaluate(runtime, data, save=save, progress=progress)
+        report = evaluate(runtime, data, save=save, patch=_patch(patch, save), progress=progress)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -90,6 +100,18 @@ def eval_command(
             err.print(f"[yellow]Note:[/] {escape(note)}", highlight=False)
         if save is not None:
             err.print(f"Overlays: {escape(str(save))}")
+
+
+def _patch(text: str | None, save: Path | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d{1,5})\s*,\s*(\d{1,5})\s*", text)
+    if found is None or save is None:
+        raise SettingError(
+            f"Expected --patch as ROW,COL, such as 10,3, beside --save FOLDER, got '{text}'"
+            f"{' without --save' if save is None else ''}."
+        )
+    return int(found[1]), int(found[2])
 
 
 def _print_study(study: AugmentStudy, *, as_json: bool, save: Path | None) -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from pyad_edge.disk import save_picture
 from pyad_edge.engine_manifest import Manifest
+from pyad_edge.export.correlation_view import correlation_view
 from pyad_edge.export.data import Sample, load_dataset, read_mask, read_mask_at
 from pyad_edge.export.methods.patchcore.fit import silent
 from pyad_edge.export.metrics import aupro, f1_max, image_auroc, pixel_auroc
@@ -86,6 +87,7 @@ def evaluate(
     data: str | os.PathLike[str],
     *,
     save: Path | None = None,
+    patch: tuple[int, int] | None = None,
     progress: ProgressCall = silent,
 ) -> Evaluation:
     """Score every test picture, one by one.
@@ -96,12 +98,16 @@ def evaluate(
     Args:
         runtime: an open engine.
         data: MVTec layout.
-        save: folder for overlays.
+        save: folder for overlays; those of engines that correlate patches show what one patch is
+            correlated with.
+        patch: (row, column) of it, on the finest level; none: the one with the highest score.
         progress: called with (stage, done, of).
 
     Raises:
         DataError: if there are no test pictures or one cannot be read.
+        SettingError: if a patch is named that the engine does not have.
     """
+    view = correlation_view(runtime, patch) if save is not None or patch is not None else None
     dataset = load_dataset(data, require_train=False, require_test=True)
     notes = list(dataset.notes)
     pixel_format = runtime.info["input"]["pixel_format"]
@@ -121,7 +127,11 @@ def evaluate(
         if save is not None:
             truth = mask if sample.is_anomalous else None
             picture = draw_overlay(
-                runtime.picture(frame), result, ground_truth=truth, title=sample.path.name
+                runtime.picture(frame),
+                result,
+                ground_truth=truth,
+                title=sample.path.name,
+                planes=view.planes(frame, result) if view is not None else (),
             )
             save_picture(save / sample.defect / f"{sample.path.name}.png", picture)
         progress("evaluation", index + 1, len(dataset.test))

@@ -7,6 +7,8 @@ maximum: a normal picture looks calm, and the same colour means the same thing i
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pyad_edge.result import Result, Verdict
 
-__all__ = ["draw_overlay"]
+__all__ = ["Plane", "draw_overlay"]
 
 Image8 = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
@@ -39,12 +41,28 @@ _MAX_BOXES = 8
 _HEAT_FROM, _HEAT_TO = 0.75, 1.8
 
 
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """A further panel: values over the area of the anomaly map.
+
+    Attributes:
+        name: above the panel.
+        values: (h, w), not negative; the largest gets the full colour.
+        point: (x, y) of a dot, in cells from the upper left corner.
+    """
+
+    name: str
+    values: Array
+    point: tuple[float, float]
+
+
 def draw_overlay(
     frame: Image8,
     result: Result,
     *,
     ground_truth: npt.NDArray[np.bool_] | None = None,
     title: str = "",
+    planes: Sequence[Plane] = (),
 ) -> Image8:
     """Draw a frame and its verdict: a banner above two or three panels side by side.
 
@@ -60,6 +78,7 @@ def draw_overlay(
         ground_truth: (h, w) bool over the area of the anomaly map (``result.map_box``), or None.
         title: Shown in the banner, a file name for instance; accents are dropped, what is not
             ASCII shows as boxes.
+        planes: Panels on the right of these.
 
     Returns:
         (h', w', 3) uint8 RGB.
@@ -88,7 +107,24 @@ def draw_overlay(
     if ground_truth is not None:
         truth = _spread(ground_truth.astype(np.float32), result, plain.shape[:2], scale)
         panels.append(("ground truth", _outline(plain.copy(), truth > 0.5, _TRUTH)))
+    panels += [(plane.name, _plane_panel(plain, plane, result, scale)) for plane in planes]
     return _compose(panels, result, title)
+
+
+def _plane_panel(plain: Image8, plane: Plane, result: Result, scale: float) -> Image8:
+    """Values in cells, not blended into each other, over the darkened frame."""
+    rows, columns = plane.values.shape
+    share = plane.values / max(float(plane.values.max()), 1e-30)
+    cells = np.kron(share, np.ones((8, 8))).astype(np.float32)
+    heat = _spread(cells, result, plain.shape[:2], scale)
+    index = (np.clip(heat, 0.0, 1.0) * 255).astype(np.uint8)
+    colour = cv2.cvtColor(cv2.applyColorMap(index, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    panel = (plain * 0.25 + colour * 0.75).astype(np.uint8)
+    x, y, width, height = (value * scale for value in result.map_box)
+    at = (round(x + plane.point[0] * width / columns), round(y + plane.point[1] * height / rows))
+    cv2.circle(panel, at, 6, (255, 255, 255), -1, cv2.LINE_AA)
+    cv2.circle(panel, at, 4, (220, 30, 40), -1, cv2.LINE_AA)
+    return panel
 
 
 def _heat_panel(plain: Image8, result: Result, scale: float) -> Image8:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pyad_edge.export.methods.grad.detector import GradModel
 
-__all__ = ["model_map", "model_scores"]
+__all__ = ["model_map"]
 
 Array = NDArray[np.float32]
 
@@ -27,9 +27,3 @@ def model_map(model: GradModel, pictures: Array) -> NDArray[np.float64]:
         fused = model(torch.from_numpy(pictures))
     maps: NDArray[np.float64] = np.logaddexp(0.0, fused.numpy()[:, 0].astype(np.float64))
     return maps
-
-
-def model_scores(model: GradModel, pictures: Array) -> NDArray[np.float64]:
-    """The scores of pictures: the largest values of their maps, (N,)."""
-    found: NDArray[np.float64] = model_map(model, pictures).max(axis=(1, 2))
-    return found

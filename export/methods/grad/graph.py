@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,6 +22,19 @@ from pyad_edge.export.methods.grad.detector import (
 __all__ = ["OUTPUT", "InferenceGraph", "LevelGraph", "macs"]
 
 OUTPUT = "score_map"
+
+
+class _Extend(torch.autograd.Function):  # type: ignore[misc]
+    """BORDER more pixels or cells on each side, repeating the edge: one node of the ONNX file."""
+
+    @staticmethod
+    def forward(_context: Any, x: torch.Tensor) -> torch.Tensor:
+        return functional.pad(x, (BORDER,) * 4, mode="replicate")
+
+    @staticmethod
+    def symbolic(graph: Any, x: Any) -> Any:
+        amounts = torch.tensor([0, 0, BORDER, BORDER] * 2)
+        return graph.op("Pad", x, graph.op("Constant", value_t=amounts), mode_s="edge")
 
 
 class LevelGraph(nn.Module):  # type: ignore[misc]
@@ -62,11 +76,12 @@ class LevelGraph(nn.Module):  # type: ignore[misc]
 
     def forward(self, picture: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) to (N, 1, H / 4, W / 4), the edges repeated in both."""
-        x = functional.pad(picture, (BORDER,) * 4, mode="replicate")
+        x = _Extend.apply(picture)
         x = functional.relu(functional.conv2d(x, self.weight, stride=self.stride) + self.bias_map)
         for layer in self.layers[:-1]:
             x = functional.relu(layer(x))
-        return functional.pad(self.layers[-1](x), (BORDER,) * 4, mode="replicate")
+        found: torch.Tensor = _Extend.apply(self.layers[-1](x))
+        return found
 
 
 class InferenceGraph(nn.Module):  # type: ignore[misc]

@@ -49,7 +49,7 @@ def test_time_embedding_is_sines_and_cosines():
 
 
 def schedule():
-    betas = np.linspace(1e-4, 0.02, 1000)
+    betas = np.linspace(1e-4, 0.01, 1000)
     kept, product = [], 1.0
     for beta in betas:
         product *= 1 - beta

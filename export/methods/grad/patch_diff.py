@@ -70,6 +70,7 @@ class PatchDiffTrainer:
                 steps=torch.randint(0, STEPS, (N,)).to(self._device),
                 noise=torch.randn(x.shape).to(self._device),
                 global_noise=settings.global_noise * torch.randn(N, 3, 1, 1).to(self._device),
+                weighting=settings.weighting,
             )
         value = float(loss.detach())
         if not math.isfinite(value):

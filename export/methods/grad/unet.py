@@ -2,7 +2,8 @@
 
 Without down-sampling, every output pixel has the same receptive field, centred on it: levels 5, 9,
 13, 17 are a U-Net of depth 1, 2, 3, 4, with one 3 x 3 convolution a block, down and up. Nothing
-else mixes positions: no attention, no norm.
+else mixes positions: no attention, no norm. Coordinates are also given as sines and cosines, pixel
+by pixel: what is where can change within a few pixels, which two ramps are slow to express.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from torch import nn
 from torch.nn import functional
 
 from pyad_edge.errors import SettingError
+from pyad_edge.export.methods.grad.diffusion import Schedule
 
-__all__ = ["REACHES", "PatchUNet", "time_embedding"]
+__all__ = ["REACHES", "PatchUNet", "time_embedding", "waves"]
 
 REACHES = (5, 9, 13, 17)
 """Receptive fields, pixels; the paper's levels of PatchDiff."""
+OCTAVES = 5
+"""Of the coordinates' waves: from one across the picture to one in a sixteenth of it."""
 
 
 def time_embedding(steps: torch.Tensor, dim: int) -> torch.Tensor:
@@ -26,6 +30,12 @@ def time_embedding(steps: torch.Tensor, dim: int) -> torch.Tensor:
     half = dim // 2
     rates = torch.exp(-math.log(10_000) / (half - 1) * torch.arange(half, device=steps.device))
     angles = steps.float()[:, None] * rates
+    return torch.cat((angles.sin(), angles.cos()), dim=1)
+
+
+def waves(where: torch.Tensor) -> torch.Tensor:
+    """(N, 2, H, W) coordinates to (N, 4 OCTAVES, H, W): sines and cosines of pi 2^k x, k from 0."""
+    angles = torch.cat([where * (torch.pi * 2**octave) for octave in range(OCTAVES)], dim=1)
     return torch.cat((angles.sin(), angles.cos()), dim=1)
 
 
@@ -70,17 +80,21 @@ class PatchUNet(nn.Module):  # type: ignore[misc]
         self.reach, self.width = reach, width
         time = 4 * width
         self.time = nn.Sequential(nn.Linear(width, time), nn.SiLU(), nn.Linear(time, time))
-        self.first = nn.Conv2d(5, width, 1)
+        self.first = nn.Conv2d(5 + 4 * OCTAVES, width, 1)
         self.down = nn.ModuleList(_Block(width, width, time) for _ in range(depth))
         self.up = nn.ModuleList(_Block(2 * width, width, time) for _ in range(depth))
         self.last = nn.Conv2d(width, 3, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
+        self.register_buffer("kept", Schedule().kept, persistent=False)
 
     def forward(
         self, noisy: torch.Tensor, where: torch.Tensor, steps: torch.Tensor
     ) -> torch.Tensor:
-        """The noise.
+        """The noise: sqrt(1 - a) noisy + sqrt(a) v, v what the layers find (a: see Schedule.kept).
+
+        That v is of one size for all steps (Salimans and Ho 2022), so that a network that was
+        trained shortly errs by a little everywhere, rather than by much where noise is strong.
 
         Args:
             noisy: (N, 3, H, W) float32.
@@ -91,12 +105,13 @@ class PatchUNet(nn.Module):  # type: ignore[misc]
             (N, 3, H, W).
         """
         time = functional.silu(self.time(time_embedding(steps, self.width)))
-        x = self.first(torch.cat((noisy, where), dim=1))
+        x = self.first(torch.cat((noisy, where, waves(where)), dim=1))
         skips = []
         for block in self.down:
             skips.append(x)
             x = block(x, time)
         for block in self.up:
             x = block(torch.cat((x, skips.pop()), dim=1), time)
-        noise: torch.Tensor = self.last(functional.silu(x))
-        return noise
+        found: torch.Tensor = self.last(functional.silu(x)).float()
+        kept = self.kept[steps][:, None, None, None]
+        return (1 - kept).sqrt() * noisy + kept.sqrt() * found

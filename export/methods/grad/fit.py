@@ -38,8 +38,8 @@ EPOCHS = 2000
 PICTURES_A_STEP = 4  # positive ones
 GENERATOR_SETTINGS = (
     "resize", "crop", "width", "diffusion_steps", "diffusion_batch", "diffusion_window",
-    "diffusion_rate", "global_noise", "weighting", "samples", "sample_window", "sampler", "sampling_steps",
-    "precision", "holdout", "seed",
+    "diffusion_rate", "global_noise", "weighting", "samples", "sample_window", "sampler",
+    "sampling_steps", "precision", "holdout", "seed",
 )  # fmt: skip
 """What generated windows follow from; the others may change without generating anew."""
 SMALLEST_DEVIATION = 1e-3  # logits; a level whose normal maxima do not differ must not divide by 0

@@ -28,10 +28,10 @@ from pyad_edge.export.methods.fod.settings import FodSettings, make_settings
 from pyad_edge.export.methods.fod.train import TrainedFod, fit_fod
 
 RESULT = RESULTS / "mtd_fod.json"
-STEPS, PICTURES = 250, 503  # of the paper's 100 epochs: 50,300 steps
+STEPS, PICTURES = 150, 503  # of the paper's 100 epochs: 50,300 steps
 SCHEDULE: dict[str, Any] = {
     "epochs": STEPS / PICTURES,
-    "rate": 3e-4,
+    "rate": 1e-3,
     "schedule": "cosine",
     "rows": 0.25,
     "precision": "bf16",

@@ -242,13 +242,19 @@ class _CpuSession:
 
 
 class _CudaSession:
-    """A `DeviceSession`: the network's kernels on a stream of its own."""
+    """A `DeviceSession`: the network's kernels on a stream of its own.
+
+    Branches that look at different pictures run on further streams, forked from it and joined again
+    by events, also inside a captured graph.
+    """
 
     def __init__(self, backend: TorchBackend, shape: tuple[int, ...]) -> None:
         torch = self._torch = backend._torch
         self._backend, self._shape = backend, shape
         self._plan = backend._plan(shape)
         self._stream = torch.cuda.Stream()
+        sides = range(1, self._plan.branches.count)
+        self._streams = [self._stream, *(torch.cuda.Stream() for _ in sides)]
         self._typed = backend.typed(shape)
         self.input = torch.zeros(shape, dtype=torch.float32, device="cuda")
         with _capturing, backend.errors(shape), self._working():
@@ -265,7 +271,8 @@ class _CudaSession:
     def enqueue(self) -> None:
         with self._backend.errors(self._shape):
             self._typed.copy_(self.input)
-            for target, tensor in zip(self.outputs, self._plan(self._typed), strict=True):
+            found = self._plan.run_on(self._typed, self._streams, torch=self._torch)
+            for target, tensor in zip(self.outputs, found, strict=True):
                 target.copy_(tensor)
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pyad_edge.backends._common import METADATA_KEY, Shape, read_metadata, require_package
+from pyad_edge.backends.torch_branches import branches
 from pyad_edge.backends.torch_operators import OPERATORS, UnsupportedError
 from pyad_edge.errors import BackendError
 
@@ -89,6 +90,9 @@ class Plan:
         outputs: names wanted.
         torch: the package.
         constants: cache of constants that were moved to the device, shared by plans.
+
+    Attributes:
+        branches: which steps may run side by side.
     """
 
     def __init__(
@@ -127,6 +131,9 @@ class Plan:
             tuple(n for n, at in last.items() if at == i and n and n not in self._outputs)
             for i in range(len(self._steps))
         ]
+        pictures = {n for n, value in values.items() if value.ndim == 4 and value.shape[1] == 3}
+        reads = [tuple(n for n, v in bound if v is None and n) for _, bound, _ in self._steps]
+        self.branches = branches(self._input, pictures, reads, [s[2] for s in self._steps])
 
     def __call__(self, batch: Any) -> list[Any]:
         """Run the network; the outputs wanted, in their order, of the type computed in."""
@@ -135,6 +142,35 @@ class Plan:
             values[outputs[0]] = call(*(values[n] if v is None and n else v for n, v in bound))
             for name in free:
                 del values[name]
+        return [values[name] for name in self._outputs]
+
+    def run_on(self, batch: Any, streams: Sequence[Any], *, torch: Any) -> list[Any]:
+        """The same with each branch on a stream of its own; the first one waits for the others.
+
+        What crosses streams is kept to the end: freed before, its memory could be written by the
+        stream that made it while the other one still reads.
+
+        Args:
+            batch: made on the current stream.
+            streams: as many as ``branches.count``; the current one first.
+            torch: the package.
+        """
+        plan = self.branches
+        values = {self._input: batch}
+        made: dict[str, Any] = {self._input: streams[0].record_event()}
+        for i, (call, bound, outputs) in enumerate(self._steps):
+            stream = streams[plan.stream_of[i]]
+            with torch.cuda.stream(stream):
+                for name in plan.waits[i]:
+                    stream.wait_event(made[name])
+                values[outputs[0]] = call(*(values[n] if v is None and n else v for n, v in bound))
+                if outputs[0] in plan.crossing:
+                    made[outputs[0]] = stream.record_event()
+            for name in self._free[i]:
+                if name not in plan.crossing:
+                    del values[name]
+        for stream in streams[1:]:
+            streams[0].wait_stream(stream)
         return [values[name] for name in self._outputs]
 
     @staticmethod

@@ -114,7 +114,7 @@ def test_streams_give_the_values_of_the_list_and_are_joined() -> None:
     assert torch.equal(found, wanted)
     assert found.std() > 0.1
     assert device.streams[0].seen == {0, 1, 2}
-    assert device.streams[1].seen == {0, 1}  # the input comes from stream 0
+    assert device.streams[2].seen == {0, 2}  # its picture comes from stream 0
 
 
 def test_every_value_of_another_stream_is_waited_for() -> None:

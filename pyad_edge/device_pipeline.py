@@ -11,7 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pyad_edge.backends.device_session import DeviceSession
 from pyad_edge.device.bank import DeviceBank
+from pyad_edge.device.bank_graph import BankGraph
 from pyad_edge.device.frame_graph import FrameGraph
 from pyad_edge.errors import BackendError, DataError, SettingError
 from pyad_edge.heads.decide import PatchDecision
@@ -69,10 +71,27 @@ class DevicePipeline(Pipeline):
             )
         require_device()
         self._session = session
-        self._device_bank = DeviceBank(self.head)
+        self._prepare()
         self._lock = threading.Lock()
         self._planning = threading.Lock()  # captures disturb each other
         self._idle: dict[_Key, list[FrameGraph]] = {}
+
+    def _prepare(self) -> None:
+        """Bring to the device what serves all frames."""
+        self._device_bank = DeviceBank(self.head)
+
+    def _plan(self, session: DeviceSession, shapes: Any, order: Any, *, maps: bool) -> FrameGraph:
+        """The graph of frames of these sizes."""
+        return BankGraph(
+            session,
+            self._device_bank,
+            self.head.settings,
+            self.preprocessing,
+            shapes=shapes,
+            color_order=order,
+            sigma=self.sigma,
+            maps=maps,
+        )
 
     @property
     def kernels(self) -> dict[str, Any]:
@@ -217,16 +236,7 @@ class DevicePipeline(Pipeline):
         if graph is None:
             N, shapes, order, maps = key
             with self._planning:
-                graph = FrameGraph(
-                    self._session(N),
-                    self._device_bank,
-                    self.head.settings,
-                    self.preprocessing,
-                    shapes=shapes,
-                    color_order=order,
-                    sigma=self.sigma,
-                    maps=maps,
-                )
+                graph = self._plan(self._session(N), shapes, order, maps=maps)
         try:
             yield graph
         finally:

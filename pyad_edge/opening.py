@@ -12,6 +12,7 @@ from pyad_edge.engine_manifest import (
     Manifest,
     Member,
     MemoryBankHead,
+    ScoreMapHead,
     member_tensor,
 )
 from pyad_edge.ensemble_pipeline import EnsemblePipeline
@@ -103,10 +104,15 @@ def _member(
         "backend": opened,
         "sigma": member.anomaly_map.sigma,
     }
+    on_device = getattr(opened, "device", "cpu") == "cuda"  # the whole frame stays there
     if not isinstance(member.head, MemoryBankHead):
         parts["head"] = member.head
         if isinstance(member.head, CorrelationHead):
             parts["keys"] = reference_keys(member.head, engine.tensors)
+        if declared is None and isinstance(member.head, ScoreMapHead) and on_device:
+            from pyad_edge.device_score_map import DeviceScoreMapPipeline
+
+            return DeviceScoreMapPipeline(**parts)
         return pipeline_of(engine, parts, declared) or plain_pipeline(parts)
     bank = engine.tensors[member_tensor(index, "bank/features")]
     approximate = (
@@ -120,7 +126,7 @@ def _member(
     pipeline = pipeline_of(engine, placed, declared, grid=member.network.grid)
     if pipeline is not None:
         return pipeline
-    if getattr(opened, "device", "cpu") == "cuda":  # the whole frame stays there
+    if on_device:
         from pyad_edge.device_pipeline import DevicePipeline
 
         return DevicePipeline(**parts)

@@ -42,7 +42,9 @@ SHORT: dict[str, Any] = {  # of the paper's schedule: what a CPU can do
     "diffusion_batch": 8,
     "samples": 64,
     "sampling_steps": 20,
-    "patches": 32,
+    "patches": 128,
+    "neighbours": 4,
+    "queue": 2048,
     "precision": "bf16",
 }
 # Table 4, from none of the components to all but one.

@@ -7,11 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pyad_edge.errors import DataError  # noqa: E402
-from pyad_edge.export.methods.grad.batches import PatchBatches, augment  # noqa: E402
+from pyad_edge.errors import DataError, SettingError  # noqa: E402
+from pyad_edge.export.methods.grad.batches import Batch, PatchBatches, augment  # noqa: E402
 from pyad_edge.export.methods.grad.detector import coordinates  # noqa: E402
+from pyad_edge.export.methods.grad.reweighting import reweighted_loss  # noqa: E402
 from pyad_edge.export.methods.grad.samples import Samples, load_samples, save_samples  # noqa: E402
 from pyad_edge.export.methods.grad.settings import make_settings  # noqa: E402
+from pyad_edge.export.methods.grad.trainer import DetectorTrainer  # noqa: E402
 from pyad_edge.export.methods.grad.windows import LevelPictures, cut, random_places  # noqa: E402
 
 PLAIN = {"light": 0.0, "shift": 0.0, "grain": 0.0}
@@ -109,3 +111,52 @@ def test_damaged_samples_are_refused(tmp_path, damage):
     file.write_bytes(data)
     with pytest.raises(DataError, match=r"damaged|cannot be read"):
         load_samples(file, identity={"seed": 1})
+
+
+def test_groups_of_neighbours_are_patches_that_share_their_convolutions():
+    settings = make_settings(patches=16, neighbours=2, regularise=False, preset="compact")
+    batch = PatchBatches(level(), {9: samples()}, settings).at(0)
+    assert batch.positive.shape == (4, 5, 38, 38)
+    assert batch.negative.shape == (8, 5, 38, 38)
+    torch.manual_seed(0)
+    trainer = DetectorTrainer(settings, steps=3, device=torch.device("cpu"))
+    torch.nn.init.normal_(trainer.detector.layers[-1].weight)
+    trainer.positive.push(torch.rand(9, 64))
+    trainer.negative.push(torch.rand(9, 64))
+
+    def single(groups):
+        return torch.cat([groups[n : n + 1, :, i : i + 34, j : j + 34]
+                          for n in range(len(groups)) for i in (0, 4) for j in (0, 4)])  # fmt: skip
+
+    with torch.no_grad():
+        near, far = (
+            trainer.detector.features(single(groups)).flatten(1)
+            for groups in (batch.positive, batch.negative)
+        )
+        weights = trainer.weights(near, far)
+        expected = reweighted_loss(
+            trainer.detector.classify(near[..., None, None]).flatten(),
+            trainer.detector.classify(far[..., None, None]).flatten(),
+            positive_weights=weights[0],
+            negative_weights=weights[1],
+        )
+    figures = trainer.step(0, batch)
+    np.testing.assert_allclose(figures["classes"], float(expected), rtol=1e-5)
+    assert len(trainer.positive.rows) == 9 + 16
+
+
+def test_a_step_learns_and_counts_every_part_of_the_loss():
+    settings = make_settings(patches=16, neighbours=2, preset="compact", queue=64)
+    batches = PatchBatches(level(), {9: samples()}, settings)
+    torch.manual_seed(0)
+    trainer = DetectorTrainer(settings, steps=30, device=torch.device("cpu"))
+    first, *_, last = (trainer.step(index, batches.at(index)) for index in range(12))
+    assert last["classes"] < first["classes"]
+    assert last["features"] < first["features"]
+    whole = last["classes"] + 1e-3 * last["features"] + last["gradient"]
+    np.testing.assert_allclose(last["loss"], whole, rtol=1e-5)
+    assert 1 <= last["effective"] <= 32
+    with pytest.raises(DataError, match=r"finite loss of the detector, got nan at step 13"):
+        trainer.step(12, Batch(batches.at(0).positive * torch.nan, batches.at(0).negative))
+    with pytest.raises(SettingError, match="a multiple of 16, since they come from 4 pictures"):
+        make_settings(patches=8, neighbours=2)

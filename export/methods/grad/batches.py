@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pyad_edge.errors import DataError
-from pyad_edge.export.methods.grad.detector import PATCH
+from pyad_edge.export.methods.grad.detector import PATCH, STRIDE
 from pyad_edge.export.methods.grad.samples import Samples
 from pyad_edge.export.methods.grad.settings import GradSettings
 from pyad_edge.export.methods.grad.windows import LevelPictures, cut, random_places
@@ -19,17 +19,18 @@ __all__ = ["Batch", "PatchBatches", "augment"]
 
 PICTURES = 4
 """That the patches of one kind come from, in one step."""
-WINDOW = (PATCH, PATCH)
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Patches of one step, picture and coordinates.
+    """Patches of one step, picture and coordinates, in groups of r x r neighbours.
+
+    A group is 34 + 4 (r - 1) pixels wide; n = b / r^2 groups hold the b patches of a kind.
 
     Attributes:
-        positive: (b, 5, 34, 34) float32, normal, where they belong.
-        negative: (b (k + 1), 5, 34, 34): b normal ones with the coordinates of another place, then
-            b from each of the k PatchDiffs.
+        positive: (n, 5, s, s) float32, normal, where they belong.
+        negative: (n (k + 1), 5, s, s): normal ones with the coordinates of another place, then
+            those of each of the k PatchDiffs.
     """
 
     positive: torch.Tensor
@@ -64,24 +65,28 @@ class PatchBatches:
     def at(self, iteration: int) -> Batch:
         """The batch of an iteration, from 0."""
         rng = np.random.default_rng([self._settings.seed, self._pictures.level, iteration])
-        count = self._settings.patches
+        near = self._settings.neighbours
+        count, side = self._settings.patches // near**2, PATCH + STRIDE * (near - 1)
+        window = (side, side)
         repeat = count // PICTURES
         chosen = self._order.batch_at(iteration)
         right = np.repeat(chosen[:PICTURES], repeat)
         wrong = np.repeat(chosen[PICTURES:], repeat)
         whole = self._pictures
-        places = random_places(rng, count, size=whole.size, window=WINDOW)
-        positive = self._patches(whole.pictures, right, places, places)
-        content = random_places(rng, count, size=whole.size, window=WINDOW)
-        elsewhere = random_places(rng, count, size=whole.size, window=WINDOW)
-        negative = [self._patches(whole.pictures, wrong, content, elsewhere)]
+        places = random_places(rng, count, size=whole.size, window=window)
+        positive = self._patches(whole.pictures, right, places, places, window)
+        content = random_places(rng, count, size=whole.size, window=window)
+        elsewhere = random_places(rng, count, size=whole.size, window=window)
+        negative = [self._patches(whole.pictures, wrong, content, elsewhere, window)]
         for own, order in zip(self._generated, self._samples, strict=True):
             numbers = np.repeat(order.batch_at(iteration), repeat)
-            inside = random_places(rng, count, size=own.size, window=WINDOW)
+            inside = random_places(rng, count, size=own.size, window=window)
             where = inside + own.places[numbers]
-            negative.append(self._patches(own.windows, numbers, inside, where, scale=1 / 127.5))
-        made = augment(torch.cat((positive, *negative)), rng, self._settings)
-        return Batch(made[:count], made[count:])
+            negative.append(
+                self._patches(own.windows, numbers, inside, where, window, scale=1 / 127.5)
+            )
+        every = augment(torch.cat((positive, *negative)), rng, self._settings)
+        return Batch(every[:count], every[count:])
 
     def _patches(
         self,
@@ -89,24 +94,25 @@ class PatchBatches:
         numbers: np.ndarray[tuple[int], np.dtype[np.int64]],
         content: np.ndarray[tuple[int, int], np.dtype[np.int64]],
         where: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+        window: tuple[int, int],
         *,
         scale: float | None = None,
     ) -> torch.Tensor:
-        colours = cut(pictures, numbers, content, WINDOW)
+        colours = cut(pictures, numbers, content, window)
         if scale is not None:  # generated windows are kept as 8 bits
             colours = colours * scale - 1.0
-        return torch.cat((colours, cut(self._pictures.where, numbers, where, WINDOW)), dim=1)
+        return torch.cat((colours, cut(self._pictures.where, numbers, where, window)), dim=1)
 
 
 def augment(
     patches: torch.Tensor, rng: np.random.Generator, settings: GradSettings
 ) -> torch.Tensor:
-    """Change brightness, contrast, place and grain a little, each patch by itself.
+    """Change brightness, contrast, place and grain a little, each group by itself.
 
     The grain also covers what 8 bits leave of generated windows, which normal ones do not have.
 
     Args:
-        patches: (n, 5, 34, 34) float32; not changed.
+        patches: (n, 5, s, s) float32; not changed.
         rng: source of randomness.
         settings: ``light``, ``shift``, ``grain``.
     """

@@ -30,6 +30,7 @@ OPTION_NAMES = {
     "detector_steps": "--detector-steps",
     "sampling_steps": "--sampling-steps",
     "patches": "--patches",
+    "neighbours": "--neighbours",
     "beta": "--beta",
     "queue": "--queue",
     "rate": "--rate",
@@ -41,7 +42,8 @@ OPTION_NAMES = {
     "seed": "--seed",
     "memory_limit": "--memory-limit",
 }
-PATCHES = {"5m": 32, "30m": 64, "full": 128}
+PATCHES = {"5m": 64, "30m": 128, "full": 128}
+NEIGHBOURS = {"5m": 4, "30m": 4, "full": 1}
 SAMPLING_STEPS = {"5m": 25, "30m": 25, "full": 50}
 
 
@@ -90,7 +92,14 @@ def train_grad_command(
     ] = None,
     patches: Annotated[
         Optional[int],
-        typer.Option(help="Positive patches a step; 32, 64 or 128, by the budget."),
+        typer.Option(help="Positive patches a step; 128, and 64 with --budget 5m."),
+    ] = None,
+    neighbours: Annotated[
+        Optional[int],
+        typer.Option(
+            help="Patches are cut as N x N neighbours that share their convolutions; 4, and 1 with "
+            "--budget full: each by itself, as in the paper."
+        ),
     ] = None,
     reweight_noisy: Annotated[
         bool,
@@ -163,6 +172,7 @@ def train_grad_command(
         sampler=sampler,
         sampling_steps=SAMPLING_STEPS[budget] if sampling_steps is None else sampling_steps,
         patches=PATCHES[budget] if patches is None else patches,
+        neighbours=NEIGHBOURS[budget] if neighbours is None else neighbours,
         reweight_noisy=reweight_noisy,
         reweight_tail=reweight_tail,
         regularise=regularise,

@@ -54,6 +54,8 @@ class GradSettings(BaseModel):
         sampler, sampling_steps: DDIM with so many steps, or DDPM, which takes 1000.
         detector_steps: training steps of each detector; None: 2,000 epochs.
         patches: positive patches a step; there are ``k + 1`` times as many negative ones.
+        neighbours: r: patches are cut as r x r neighbours, which share most of their convolutions;
+            1: each by itself, as in the paper.
         rate: Adam's learning rate for the detectors, falling to zero as a cosine.
         beta: of the densities, equations 1 and 2.
         queue: features in each of the two queues.
@@ -92,6 +94,7 @@ class GradSettings(BaseModel):
     sampling_steps: Annotated[int, Field(ge=2, le=1000)] = 50
     detector_steps: Count | None = None
     patches: Annotated[int, Field(ge=4, le=4096, multiple_of=4)] = 128
+    neighbours: Annotated[int, Field(ge=1, le=8)] = 1
     rate: Rate = 1e-3
     beta: Annotated[float, Field(gt=0, le=1000)] = 10.0
     queue: Annotated[int, Field(ge=1, le=10**6)] = 4096
@@ -129,6 +132,12 @@ class GradSettings(BaseModel):
                 f"the network's input needs sides that are multiples of {MULTIPLE}, so that all "
                 f"levels' maps lie on whole cells, got {H}x{W}; use for example "
                 f"{_near(H)}x{_near(W)}"
+            )
+        if self.patches % (4 * self.neighbours**2):
+            raise ValueError(
+                f"expected patches a step as a multiple of {4 * self.neighbours**2}, since they "
+                f"come from 4 pictures in groups of {self.neighbours} x {self.neighbours}, got "
+                f"{self.patches}"
             )
         if not self.levels or len(set(self.levels)) < len(self.levels):
             raise ValueError(f"expected one or more different levels, got {self.levels}")

@@ -257,7 +257,16 @@ def _last(own: LevelFit) -> float:
 
 
 def _facts(settings: GradSettings, fits: Sequence[LevelFit]) -> dict[str, str | int | float | bool]:
-    kept = ("preset", "fusion", "width", "diffusion_steps", "samples", "sampler", "sampling_steps")
+    kept = (
+        "preset",
+        "fusion",
+        "width",
+        "neighbours",
+        "diffusion_steps",
+        "samples",
+        "sampler",
+        "sampling_steps",
+    )
     more = ("patches", "rate", "beta", "queue", "alpha_features", "alpha_gradient", "precision")
     switches = ("reweight_noisy", "reweight_tail", "regularise", "holdout")
     facts = {name: getattr(settings, name) for name in (*kept, *more, *switches)}

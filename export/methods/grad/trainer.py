@@ -8,7 +8,7 @@ import torch
 
 from pyad_edge.errors import DataError
 from pyad_edge.export.methods.grad.batches import Batch
-from pyad_edge.export.methods.grad.detector import PRESETS, Detector
+from pyad_edge.export.methods.grad.detector import PATCH, PRESETS, Detector
 from pyad_edge.export.methods.grad.regularisation import Recovery, feature_loss, gradient_loss
 from pyad_edge.export.methods.grad.reweighting import (
     FeatureQueue,
@@ -17,6 +17,7 @@ from pyad_edge.export.methods.grad.reweighting import (
     reweighted_loss,
 )
 from pyad_edge.export.methods.grad.settings import GradSettings
+from pyad_edge.export.methods.grad.windows import cut
 from pyad_edge.export.training.device import autocast
 
 __all__ = ["DetectorTrainer"]
@@ -58,17 +59,19 @@ class DetectorTrainer:
         with autocast(device, settings.precision):
             maps = self.detector.features(patches)
             logits = self.detector.classify(maps).float().flatten()
-        near, far = maps.detach().float().flatten(1).split((len(positive), len(negative)))
+        rows = maps.detach().permute(0, 2, 3, 1).flatten(0, 2).float()  # in the logits' order
+        count = len(positive) * settings.neighbours**2
+        near, far = rows[:count], rows[count:]
         positive_weights, negative_weights = self.weights(near, far)
         classes = reweighted_loss(
-            logits[: len(positive)],
-            logits[len(positive) :],
+            logits[:count],
+            logits[count:],
             positive_weights=positive_weights,
             negative_weights=negative_weights,
         )
         features = gradient = torch.zeros((), device=device)
         if settings.regularise:
-            features, gradient = self._regularise(patches, len(positive))
+            features, gradient = self._regularise(patches, positive)
         loss = classes + settings.alpha_features * features + settings.alpha_gradient * gradient
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -118,11 +121,13 @@ class DetectorTrainer:
             wrong.append(log_density_weights(negative, near, beta=beta))
         return normalised_weights(*right), normalised_weights(*wrong)
 
-    def _regularise(self, patches: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Equation 5 on ``count`` patches drawn out of all, equation 6 on the positive ones."""
+    def _regularise(
+        self, patches: torch.Tensor, positive: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Equation 5 on b / r patches out of all, equation 6 on b / r out of the positive ones."""
         settings = self._settings
-        chosen = torch.randperm(len(patches))[:count].to(patches.device)
-        some = patches[chosen].contiguous(memory_format=torch.channels_last)
+        count = settings.patches // settings.neighbours
+        some = _single(patches, count)
         dim = self.detector.layers[-1].in_channels
         input_noise = settings.input_noise * torch.randn(some.shape).to(some.device)
         feature_noise = settings.feature_noise * torch.randn(count, dim).to(some.device)
@@ -134,5 +139,14 @@ class DetectorTrainer:
                 input_noise=input_noise,
                 feature_noise=feature_noise,
             )
-            gradient = gradient_loss(lambda x: self.detector(x).flatten(), patches[:count])
+            single = _single(positive, count)
+            gradient = gradient_loss(lambda x: self.detector(x).flatten(), single)
         return features, gradient
+
+
+def _single(groups: torch.Tensor, count: int) -> torch.Tensor:
+    """(count, 5, 34, 34) out of (n, 5, s, s): from groups of their own, as far as these last."""
+    chosen = torch.cat([torch.randperm(len(groups)) for _ in range(-(-count // len(groups)))])
+    places = torch.randint(groups.shape[-1] - PATCH + 1, (count, 2)).numpy()
+    single = cut(groups, chosen[:count].numpy(), places, (PATCH, PATCH))
+    return single.contiguous(memory_format=torch.channels_last)

@@ -16,6 +16,8 @@ from pyad_edge.engine_manifest import (
     Aggregation,
     AnomalyMap,
     Backbone,
+    CorrelationHead,
+    CorrelationLevel,
     CosineHead,
     CreatedWith,
     Fusion,
@@ -196,6 +198,32 @@ def grad_engine(*, seed: int = 0, onnx: bytes = b"ONNX") -> tuple[ManifestDraft,
         "score_meaning": "largest score of a patch",
     }
     kept = {name: t for name, t in tensors.items() if not name.startswith("bank/")}
+    return draft.model_copy(update=changes), kept
+
+
+def fod_engine(*, seed: int = 0, onnx: bytes = b"ONNX") -> tuple[ManifestDraft, Tensors]:
+    """Errors and correlations of two levels, keys that no picture changes; no bank (format 4)."""
+    draft, tensors = small_engine(seed=seed, onnx=onnx)
+    rng = np.random.default_rng(seed)
+    levels, outputs = [], []
+    kept = {name: t for name, t in tensors.items() if not name.startswith("bank/")}
+    for k, grid in enumerate(((4, 4), (2, 2))):
+        first = len(outputs)
+        levels.append(
+            CorrelationLevel(
+                grid=grid, errors=first, queries=first + 1, sigmas=first + 2, keys=None
+            )
+        )
+        outputs += [f"{name}_{k}" for name in ("errors", "queries", "sigmas")]
+        shape = (2, grid[0] * grid[1], 3)
+        kept[f"reference/keys/{k}"] = rng.normal(size=shape).astype(np.float32)
+    changes = {
+        "method": "fod",
+        "head": CorrelationHead(type="correlation", score="rec*div", levels=tuple(levels)),
+        "backbone": draft.backbone.model_copy(update={"outputs": tuple(outputs)}),
+        "training": draft.training.model_copy(update={"coreset_ratio": None}),
+        "score_meaning": "largest error times divergence",
+    }
     return draft.model_copy(update=changes), kept
 
 

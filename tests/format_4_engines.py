@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from engine_factory import (
     Tensors,
     ensemble_engine,
+    fod_engine,
     grad_engine,
     reconpatch_engine,
     recontrast_engine,
@@ -25,7 +27,7 @@ from pyad_edge.opening import build_pipeline
 
 __all__ = ["NAMES", "runnable"]
 
-NAMES = ("reconpatch", "ensemble", "recontrast", "refined", "grad")
+NAMES = ("reconpatch", "ensemble", "recontrast", "refined", "grad", "fod")
 
 
 def runnable(name: str, folder: Path, *, seed: int = 4) -> Path:
@@ -56,6 +58,8 @@ def _made(name: str, seed: int) -> tuple[ManifestDraft, Tensors]:
         return recontrast_engine(seed=seed, onnx=_encoder_decoder(seed))
     if name == "grad":
         return grad_engine(seed=seed, onnx=_scores(seed))
+    if name == "fod":
+        return fod_engine(seed=seed, onnx=_correlations(seed))
     made = small_engine(seed=seed, onnx=tiny_backbone((8, 16), seed))
     return refined(*made, score="maximum", onnx=_refinement(seed))
 
@@ -91,6 +95,44 @@ def _scores(seed: int) -> bytes:
     value = helper.make_tensor_value_info("score_map", TensorProto.FLOAT, shape)
     model.graph.output.append(value)
     onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def _correlations(seed: int) -> bytes:
+    """Of each level of the tiny backbone: squares of one channel, two heads of three, spreads."""
+    model = onnx.load_from_string(tiny_backbone((8, 16), seed))
+    rng, graph = np.random.default_rng(seed), model.graph
+    del graph.output[:]
+
+    def constant(name: str, values: Any) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.array(values), name))
+        return name
+
+    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        graph.node.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    for k, (level, count, L) in enumerate((("layer2", 8, 16), ("layer3", 16, 4))):
+
+        def channels(name: str, outputs: int, level: str = level, count: int = count) -> str:
+            weight = rng.normal(0, count**-0.5, (outputs, count, 1, 1)).astype(np.float32)
+            inputs = [level, constant(f"{name}.weight", weight)]
+            return node("Conv", inputs, f"{name}.values")
+
+        raw = channels(f"errors_{k}", 1)
+        node("Mul", [raw, raw], f"errors_{k}")
+        shape = constant(f"queries_{k}.shape", [-1, 2, 3, L])
+        split = node("Reshape", [channels(f"queries_{k}", 6), shape], f"queries_{k}.split")
+        node("Transpose", [split], f"queries_{k}", perm=[0, 1, 3, 2])
+        share = node("Sigmoid", [channels(f"sigmas_{k}", 4)], f"sigmas_{k}.share")
+        spread = node("Add", [share, constant(f"sigmas_{k}.least", np.float32(0.1))], f"s{k}")
+        node("Reshape", [spread, constant(f"sigmas_{k}.shape", [-1, 2, 2, L])], f"sigmas_{k}")
+        for name in ("errors", "queries", "sigmas"):
+            sides = [f"{name}_{k}_{axis}" for axis in "CHW"]
+            graph.output.append(
+                helper.make_tensor_value_info(f"{name}_{k}", TensorProto.FLOAT, ["N", *sides])
+            )
+    onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
 
 

@@ -16,6 +16,7 @@ from engine_factory import (
     Tensors,
     engine_bytes,
     ensemble_engine,
+    fod_engine,
     grad_engine,
     put_together,
     reconpatch_engine,
@@ -192,9 +193,10 @@ def test_a_reconpatch_engine_runs(example: Example, tmp_path: Path) -> None:
             "compares an encoder with a decoder (recontrast), which this example",
         ),
         (grad_engine(), "has a network that gives the scores (grad), which this example leaves"),
+        (fod_engine(), "correlates patches with a reference (fod), which this example leaves"),
         (refined(*small_engine()), "refines its maps with a second network, which this example"),
     ],
-    ids=["ensemble", "recontrast", "grad", "refined"],
+    ids=["ensemble", "recontrast", "grad", "fod", "refined"],
 )
 def test_engines_of_format_4_that_it_leaves_out(
     example: Example, tmp_path: Path, made: tuple[ManifestDraft, Tensors], what: str

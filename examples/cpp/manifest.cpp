@@ -106,6 +106,9 @@ void check_version(const json& manifest) {
     if (method == "grad")
         throw Unfit("has a network that gives the scores (grad), which this example leaves out",
                     kPython);
+    if (method == "fod")
+        throw Unfit("correlates patches with a reference (fod), which this example leaves out",
+                    kPython);
     if (method != "patchcore" && method != "reconpatch")
         throw Unfit("was made with the method '" + method + "', unknown to this example",
                     "Update pyad_edge and build this example again.");

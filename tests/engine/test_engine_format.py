@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from engine_factory import (
     declared_engine,
     engine_bytes,
     ensemble_engine,
+    fod_engine,
     grad_engine,
     recontrast_engine,
     refined,
@@ -37,6 +39,7 @@ EVERY_FORMAT = {
     "v2_patchcore": "727b7e0ff181991d4c133603232b9a3bb680e2043ab42d0203ce0b203aaacd08",
     "v3_patchcore": "84bcdc330c19af3d20f831ab6e0a928d24a7173d5a78ad98263f1952e903fdb9",
     "v4_ensemble": "b2b5a8d15347bf7f6b49ffa0d75400423d01d8934b241a1e426c47eafe9b1b52",
+    "v4_fod": "2445faa9bc8e70e3a89fc7950ed3103df163c9bfeaab84b498cbaafefefe21cc",
     "v4_grad": "6d1815a7f3867415b2c079313d1aecc37ed8ea7a0f62db6473143d8976c19da7",
     "v4_reconpatch": "b89cb11fa5c9fd47b2880c0a8446596aeab6d8161078399467d19f418b0f699b",
     "v4_recontrast": "bc2408e85cb53cd8e49a36c8a7e42f84bc420fa17330c20695377c380e99cd97",
@@ -238,10 +241,11 @@ def test_the_page_names_every_field_and_tensor() -> None:
         refined(*ensemble_engine()),
         recontrast_engine(),
         grad_engine(),
+        fod_engine(),
     )
     for made in all_kinds:
         _, manifest, _ = take_apart(engine_bytes(*made))
-        tensors = [name.replace("/1/", "/<i>/") for name in manifest.pop("tensors")]
+        tensors = [re.sub(r"/\d(/|$)", r"/<i>\1", name) for name in manifest.pop("tensors")]
         inner = {key for value in manifest.values() if isinstance(value, dict) for key in value}
         inner |= {key for member in manifest.get("members", ()) for key in member}
         inner |= manifest.get("input", {}).get("tiling", {}).keys()

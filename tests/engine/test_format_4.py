@@ -13,6 +13,7 @@ from engine_factory import (
     declared_engine,
     engine_bytes,
     ensemble_engine,
+    fod_engine,
     grad_engine,
     put_together,
     reconpatch_engine,
@@ -45,6 +46,7 @@ ENGINES: dict[str, Made] = {
     "ensemble of three": ensemble_engine(onnx=(b"a", b"b", b"c")),
     "recontrast": recontrast_engine(),
     "grad": grad_engine(),
+    "fod": fod_engine(),
     "refined": refined(*small_engine()),
     "refined maximum": refined(*recontrast_engine(), score="maximum"),
     "refined ensemble": refined(*ensemble_engine()),
@@ -120,6 +122,8 @@ def test_methods_and_heads_belong_together() -> None:
     refused(cosine, "needs a memory bank, not 'cosine_distance'", method="reconpatch")
     refused(cosine, "needs a score map, not 'cosine_distance'", method="grad")
     refused(ENGINES["grad"], "needs cosine distances, not 'score_map'", method="recontrast")
+    refused(cosine, "needs correlations, not 'cosine_distance'", method="fod")
+    refused(ENGINES["fod"], "needs a score map, not 'correlation'", method="grad")
     refused(ENGINES["grad"], "needs a memory bank, not 'score_map'", method="patchcore")
     refused(bank, r"added \('sum'\), not aggregated as 'official'", method="reconpatch")
     training = bank[0].training.model_copy(update={"coreset_ratio": None})
@@ -148,7 +152,7 @@ def test_pairs_name_outputs(pairs: tuple[tuple[int, int], ...], reason: str) -> 
     refused(made, reason, head=made[0].head.model_copy(update={"pairs": pairs}))
 
 
-@pytest.mark.parametrize("name", ["recontrast", "grad"])
+@pytest.mark.parametrize("name", ["recontrast", "grad", "fod"])
 def test_engines_without_a_bank_have_none_of_it(name: str) -> None:
     made, ensemble = ENGINES[name], ENGINES["ensemble"][0]
     refused(made, "unknown tensor 'bank/features'", {"bank/features": np.ones((2, 8), np.float32)})
@@ -170,6 +174,48 @@ def test_a_score_map_is_one_output_of_ascending_levels() -> None:
     for name in ("calibration/map_maxima", "calibration/scores", "golden/scores"):
         below = np.sort(made[1][name] - np.float32(9))
         refused(made, f"'{name}' has values below 0, which no score map has", {name: below})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"sigmas": None}, "level 1 has not all of queries, sigmas and keys"),
+        ({"queries": None, "sigmas": None, "keys": 1}, "level 1 has not all of queries"),
+        ({"queries": None, "sigmas": None}, r"level 1 has not what the score 'rec\*div' is made"),
+        ({"errors": None}, r"level 1 has not what the score 'rec\*div' is made"),
+        ({"errors": 0}, r"read the outputs \[0, 0, 1, 2, 4, 5\] of 6, not each of them once"),
+        ({"errors": 9}, r"read the outputs \[0, 1, 2, 4, 5, 9\] of 6"),
+        ({"keys": 3}, "not each of them once"),
+        ({"grid": (2, 3)}, "correlations are of 2 x 3 patches, but its network takes 32 x 32"),
+        ({"grid": (4, 2)}, "correlations are of 4 x 2 patches, but its network takes 32 x 32"),
+        (
+            {"grid": (4, 4)},
+            r"'reference/keys/1' should be float32 of shape \(heads 1 = 2, 16, dims",
+        ),
+    ],
+)
+def test_levels_of_correlations_agree(change: dict[str, Any], reason: str) -> None:
+    made = ENGINES["fod"]
+    levels = made[0].head.model_dump()["levels"]
+    changed = (levels[0], levels[1] | change)
+    head = type(made[0].head).model_validate({**made[0].head.model_dump(), "levels": changed})
+    refused(made, reason, head=head)
+
+
+def test_correlations_hold_for_one_number_of_patches() -> None:
+    """Of another picture size the softmax would mean something else."""
+    made = ENGINES["fod"]
+    network = made[0].network.model_copy(update={"input_size": (64, 32)})
+    refused(
+        made, "correlations are of 4 x 4 patches, but its network takes 64 x 32", network=network
+    )
+    network = made[0].network.model_copy(update={"grid": (2, 2)})
+    refused(made, r"grid \(2, 2\) is not that of its first level", network=network)
+    short = made[1]["reference/keys/1"][:, :3]
+    refused(made, "'reference/keys/1' should be float32", {"reference/keys/1": short})
+    for name in ("calibration/scores", "golden/scores"):
+        below = np.sort(made[1][name] - np.float32(9))
+        refused(made, f"'{name}' has values below 0, which no error", {name: below})
 
 
 def index() -> IvfPqIndex:
@@ -289,6 +335,11 @@ def test_the_first_members_sources_keep_its_own_grid() -> None:
         ("grad", "head.fusion", "sum"),
         ("grad", "head.score", "maximum"),
         ("grad", "head.pairs", [[0, 1]]),
+        ("fod", "head.score", "mean"),
+        ("fod", "head.levels", []),
+        ("fod", "head.levels.0.errors", -1),
+        ("fod", "head.levels.0.grid", [4, 4, 4]),
+        ("fod", "head.levels.0.stride", 8),
         ("reconpatch", "head.aggregation.variant", "maximum"),
     ],
 )
@@ -339,7 +390,7 @@ def test_description_and_table(name: str, tmp_path: Any) -> None:
     content = describe(engine)
     rows = dict(engine_rows(content))
     assert rows["method"].startswith(draft.method)
-    has_bank = draft.method not in ("recontrast", "grad")
+    has_bank = draft.method not in ("recontrast", "grad", "fod")
     assert (content["bank"] is not None) == has_bank
     assert ("memory bank" in rows) == ("search" in rows) == has_bank
     assert ("refinement" in rows) == (draft.refinement is not None)
@@ -367,6 +418,8 @@ def test_info_prints_them(name: str, tmp_path: Any) -> None:
         assert "2 pairs: layer2 - decoder2, layer3 - decoder3" in text
     if draft.method == "grad":
         assert "maximum of the score map of levels 34, 68, fused by their maximum" in text
+    if draft.method == "fod":
+        assert "rec*div of the correlations of 4 x 4 and 2 x 2 patches" in text
     content = json.loads(call("info", path, "--json").out)
     assert content["method"] == draft.method
     assert len(content.get("members", ())) == len(draft.members or ())

@@ -1,7 +1,8 @@
-"""GRAD end to end over its network alone, both presets, on CPU backends, in one interleaved run.
+"""GRAD end to end over its network alone, both presets, in one interleaved run.
 
     python benchmarks/grad_latency.py
     python benchmarks/grad_latency.py --engines accurate.pyad compact.pyad
+    python benchmarks/grad_latency.py --device cuda       # torch's and TensorRT's networks
 
 Random weights unless engines are named: times do not depend on them, scores do. From a uint8 frame
 in memory to verdict, map and regions (``infer``) and to the verdict alone (``decide``), against the
@@ -31,8 +32,12 @@ from pyad_edge.export.methods.grad.engine import export_engine, export_model
 from pyad_edge.export.methods.grad.settings import make_settings
 from pyad_edge.export.methods.patchcore.fit import Calibration
 
-# Precisions beside fp32, and the largest difference of a score from fp32 with which one is timed.
-FORMS = (("onnxruntime", "fp32", 1e-3), ("openvino", "fp32", 1e-3), ("openvino", "bf16", 0.06))
+# Backend, precision, and the largest difference of a score from the first form's with which one is
+# timed.
+FORMS = {
+    "cpu": (("onnxruntime", "fp32", 1e-3), ("openvino", "fp32", 1e-3), ("openvino", "bf16", 0.06)),
+    "cuda": (("torch", "fp32", 1e-3), ("torch", "fp16", 0.04), ("tensorrt", "fp16", 0.04)),
+}
 BLOCK, SETTLE = 12, 3
 FRAMES = 8
 
@@ -42,6 +47,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--engines", type=Path, nargs="+", help="instead of random weights")
+    parser.add_argument("--device", choices=list(FORMS), default="cpu")
     parser.add_argument("--frame", type=int, nargs=2, default=(256, 256), help="height, width")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--blocks", type=int, default=4, help="of each form in each process")
@@ -56,7 +62,9 @@ def main() -> None:
         for _ in range(options.restarts):
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 arguments = (engines, tuple(options.frame), options.threads, options.blocks)
-                runs.append(pool.apply(measure, arguments))
+                runs.append(pool.apply(measure, (*arguments, options.device)))
+    if not runs[0]:
+        raise SystemExit(f"No backend runs on {options.device} here; nothing was timed.")
     rows = [_row([run[key] for run in runs], key) for key in runs[0]]
     for row in rows:
         print(row, flush=True)
@@ -67,7 +75,8 @@ def main() -> None:
         "load_before": busy,
         "rows": rows,
     }
-    write_result("grad_latency", about, threads=options.threads, out=options.out)
+    name = "grad_latency" if options.device == "cpu" else "grad_latency_cuda"
+    write_result(name, about, threads=options.threads, out=options.out)
 
 
 def random_engine(folder: Path, preset: str) -> Path:
@@ -103,7 +112,7 @@ def random_engine(folder: Path, preset: str) -> Path:
 
 
 def measure(
-    engines: Sequence[Path], size: tuple[int, int], threads: int, blocks: int
+    engines: Sequence[Path], size: tuple[int, int], threads: int, blocks: int, device: str
 ) -> dict[tuple[str, str, str], dict[str, list[float]]]:
     """Milliseconds of every call by engine, backend and precision; ratios call by call."""
     ops.set_num_threads(threads)
@@ -112,9 +121,12 @@ def measure(
     found: dict[tuple[str, str, str], dict[str, list[float]]] = {}
     for engine in engines:
         expected: np.ndarray[Any, Any] | None = None
-        for backend, precision, tolerance in FORMS:
+        for backend, precision, tolerance in FORMS[device]:
             try:
-                runtime = Runtime(engine, backend=backend, precision=precision, threads=threads)
+                count = threads if device == "cpu" else None
+                runtime = Runtime(
+                    engine, backend=backend, precision=precision, device=device, threads=count
+                )
             except (BackendError, SettingError) as error:
                 print(f"{backend} {precision}: {error}")
                 continue
@@ -154,7 +166,7 @@ def _block(calls: dict[str, Callable[[int], Any]], found: dict[str, list[float]]
 
 def _row(runs: list[dict[str, list[float]]], key: tuple[str, str, str]) -> dict[str, Any]:
     taken = {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
-    row: dict[str, Any] = {"network": key[0], "backend": key[1], "precision": key[2]}
+    row: dict[str, Any] = {"detectors": key[0], "backend": key[1], "precision": key[2]}
     for name in ("infer", "decide", "network"):
         p50, low, high = median_interval(taken[name])
         row[name] = {
@@ -165,6 +177,12 @@ def _row(runs: list[dict[str, list[float]]], key: tuple[str, str, str]) -> dict[
         }
     ratio, low, high = median_interval(taken["infer"] / taken["network"])
     row["infer_over_network"] = {"ratio": ratio, "interval": [low, high]}
+    if "stage backbone" in taken:  # on a device nobody sees the stages
+        own = taken["stage total"] - taken["stage backbone"]  # within the same call
+        row["beside_network"] = {
+            "ms": float(np.median(own)),
+            "share": float(np.median(own / taken["stage backbone"])),
+        }
     row["score_error"] = float(taken["score_error"].max())
     row["stages_ms"] = {
         name.removeprefix("stage "): float(np.median(values))

@@ -18,11 +18,7 @@ from engine_factory import (
 )
 
 from pyad_edge.engine import verify_bytes
-from pyad_edge.engine_manifest import (
-    IndexErrors,
-    IvfPqIndex,
-    ManifestDraft,
-)
+from pyad_edge.engine_manifest import IndexErrors, IvfPqIndex, ManifestDraft
 from pyad_edge.errors import EngineError
 
 __all__ = ["ENGINES", "Made", "index", "refused"]

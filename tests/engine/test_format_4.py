@@ -21,11 +21,7 @@ from engine_refusals import ENGINES, Made, index, refused
 
 from pyad_edge.calibration import p_value, threshold_for
 from pyad_edge.engine import Engine, describe, read_engine, verify_bytes
-from pyad_edge.engine_manifest import (
-    ManifestDraft,
-    format_version,
-    member_tensor,
-)
+from pyad_edge.engine_manifest import ManifestDraft, format_version, member_tensor
 from pyad_edge.engine_table import engine_rows
 from pyad_edge.errors import EngineError
 from pyad_edge.export.engine_writer import write_engine

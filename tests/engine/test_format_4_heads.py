@@ -6,14 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_factory import (
-    small_engine,
-)
+from engine_factory import small_engine
 from engine_refusals import ENGINES, index, refused
 
-from pyad_edge.engine_manifest import (
-    Aggregation,
-)
+from pyad_edge.engine_manifest import Aggregation
 
 
 def test_methods_and_heads_belong_together() -> None:

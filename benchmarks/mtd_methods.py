@@ -38,7 +38,7 @@ SEEDS = (0, 1, 2)
 # How each method was trained here, where that is not its default.
 RECONPATCH: dict[str, Any] = {"start": "whitened", "rate": 1e-5, "batch": 512, "epochs": 0.25}
 AGGREGATION: Literal["official", "average"] = "average"  # of the patches that the map is learned on
-RECONTRAST: dict[str, Any] = {"iterations": 400, "precision": "bf16"}
+RECONTRAST: dict[str, Any] = {"iterations": 100, "alpha_rise": 1.0, "precision": "bf16"}
 REFINEMENT: dict[str, Any] = {}
 ENSEMBLE_DIM = 512
 REFINED = "reconpatch-512"

@@ -36,14 +36,14 @@ from pyad_edge.export.train import train_patchcore
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "box": {"diffusion_steps": 1200, "samples": 128, "detector_steps": 600},
-    "mtd": {"diffusion_steps": 400, "detector_steps": 400},
+    "mtd": {"diffusion_steps": 400, "detector_steps": 300},
 }
 SHORT: dict[str, Any] = {  # of the paper's schedule: what a CPU can do
     "diffusion_batch": 8,
     "samples": 64,
     "sampling_steps": 20,
-    "patches": 128,
-    "neighbours": 4,
+    "patches": 64,
+    "neighbours": 2,
     "queue": 2048,
     "precision": "bf16",
 }

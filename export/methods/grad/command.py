@@ -42,8 +42,8 @@ OPTION_NAMES = {
     "seed": "--seed",
     "memory_limit": "--memory-limit",
 }
-PATCHES = {"5m": 64, "30m": 128, "full": 128}
-NEIGHBOURS = {"5m": 4, "30m": 4, "full": 1}
+PATCHES = {"5m": 64, "30m": 64, "full": 128}
+NEIGHBOURS = {"5m": 2, "30m": 2, "full": 1}
 SAMPLING_STEPS = {"5m": 25, "30m": 25, "full": 50}
 
 
@@ -92,12 +92,12 @@ def train_grad_command(
     ] = None,
     patches: Annotated[
         Optional[int],
-        typer.Option(help="Positive patches a step; 128, and 64 with --budget 5m."),
+        typer.Option(help="Positive patches a step; 64, and 128 with --budget full."),
     ] = None,
     neighbours: Annotated[
         Optional[int],
         typer.Option(
-            help="Patches are cut as N x N neighbours that share their convolutions; 4, and 1 with "
+            help="Patches are cut as N x N neighbours that share their convolutions; 2, and 1 with "
             "--budget full: each by itself, as in the paper."
         ),
     ] = None,
@@ -119,7 +119,7 @@ def train_grad_command(
     queue: Annotated[Optional[int], typer.Option(help="Features that densities see.")] = None,
     alpha_features: Annotated[Optional[float], typer.Option(help="Of equation 5's loss.")] = None,
     alpha_gradient: Annotated[Optional[float], typer.Option(help="Of equation 6's loss.")] = None,
-    rate: Annotated[float, typer.Option(help="Learning rate of the detectors.")] = 1e-3,
+    rate: Annotated[float, typer.Option(help="Learning rate of the detectors.")] = 2e-3,
     diffusion_rate: Annotated[float, typer.Option(help="Learning rate of PatchDiff.")] = 2e-3,
     device: options.Device = "cpu",
     precision: options.Precision = "bf16",

@@ -95,7 +95,7 @@ class GradSettings(BaseModel):
     detector_steps: Count | None = None
     patches: Annotated[int, Field(ge=4, le=4096, multiple_of=4)] = 128
     neighbours: Annotated[int, Field(ge=1, le=8)] = 1
-    rate: Rate = 1e-3
+    rate: Rate = 2e-3
     beta: Annotated[float, Field(gt=0, le=1000)] = 10.0
     queue: Annotated[int, Field(ge=1, le=10**6)] = 4096
     reweight_noisy: bool = True

@@ -20,7 +20,7 @@ from pyad_edge.export.methods.grad.settings import GradSettings
 from pyad_edge.export.methods.grad.windows import cut
 from pyad_edge.export.training.device import autocast
 
-__all__ = ["DetectorTrainer"]
+__all__ = ["DetectorTrainer", "standardise"]
 
 
 class DetectorTrainer:
@@ -56,6 +56,8 @@ class DetectorTrainer:
         settings, device = self._settings, self._device
         positive, negative = batch.positive.to(device), batch.negative.to(device)
         patches = torch.cat((positive, negative)).contiguous(memory_format=torch.channels_last)
+        if iteration == 0:
+            standardise(self.detector, patches)
         with autocast(device, settings.precision):
             maps = self.detector.features(patches)
             logits = self.detector.classify(maps).float().flatten()
@@ -142,6 +144,31 @@ class DetectorTrainer:
             single = _single(positive, count)
             gradient = gradient_loss(lambda x: self.detector(x).flatten(), single)
         return features, gradient
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def standardise(detector: Detector, patches: torch.Tensor) -> None:
+    """Start a training without norms where norms would start it (Salimans and Kingma 2016).
+
+    Half of the first layer's filters become differences: they see neither evenness nor coordinates.
+    Without them, brightness and place drown the details for hundreds of steps. Then each of the
+    first seven layers is scaled and shifted, so that on these patches every channel has mean 0 and
+    deviation 1 before its ReLU.
+
+    Args:
+        detector: new; changed in place.
+        patches: (N, 5, s, s) of the first batch.
+    """
+    filters = detector.layers[0].weight[::2]
+    filters[:, :3] -= filters[:, :3].mean(dim=(2, 3), keepdim=True)
+    filters[:, 3:] = 0
+    x = patches
+    for layer in detector.layers[:-1]:
+        found = layer(x)
+        mean, deviation = found.mean(dim=(0, 2, 3)), found.std(dim=(0, 2, 3)).clamp_min(1e-3)
+        layer.weight /= deviation[:, None, None, None]
+        layer.bias.copy_((layer.bias - mean) / deviation)
+        x = torch.relu((found - mean[:, None, None]) / deviation[:, None, None])
 
 
 def _single(groups: torch.Tensor, count: int) -> torch.Tensor:

@@ -9,11 +9,11 @@ torch = pytest.importorskip("torch")
 
 from pyad_edge.errors import DataError, SettingError  # noqa: E402
 from pyad_edge.export.methods.grad.batches import Batch, PatchBatches, augment  # noqa: E402
-from pyad_edge.export.methods.grad.detector import coordinates  # noqa: E402
+from pyad_edge.export.methods.grad.detector import PRESETS, Detector, coordinates  # noqa: E402
 from pyad_edge.export.methods.grad.reweighting import reweighted_loss  # noqa: E402
 from pyad_edge.export.methods.grad.samples import Samples, load_samples, save_samples  # noqa: E402
 from pyad_edge.export.methods.grad.settings import make_settings  # noqa: E402
-from pyad_edge.export.methods.grad.trainer import DetectorTrainer  # noqa: E402
+from pyad_edge.export.methods.grad.trainer import DetectorTrainer, standardise  # noqa: E402
 from pyad_edge.export.methods.grad.windows import LevelPictures, cut, random_places  # noqa: E402
 
 PLAIN = {"light": 0.0, "shift": 0.0, "grain": 0.0}
@@ -160,3 +160,21 @@ def test_a_step_learns_and_counts_every_part_of_the_loss():
         trainer.step(12, Batch(batches.at(0).positive * torch.nan, batches.at(0).negative))
     with pytest.raises(SettingError, match="a multiple of 16, since they come from 4 pictures"):
         make_settings(patches=8, neighbours=2)
+
+
+def test_a_detector_begins_with_differences_and_even_channels():
+    torch.manual_seed(0)
+    detector = Detector(PRESETS["compact"])
+    patches = 3 + torch.rand(12, 5, 38, 38)
+    standardise(detector, patches)
+    even = torch.full((1, 5, 34, 34), 0.7)
+    first = detector.layers[0]
+    for x in (even, even + torch.tensor([1.0, 1, 1, 5, 7])[:, None, None]):  # brighter, elsewhere
+        found = (first(x) - first.bias[:, None, None])[0, ::2]
+        np.testing.assert_allclose(found.detach(), 0, atol=2e-3)
+    x = patches
+    for layer in detector.layers[:-1]:
+        found = layer(x).detach()
+        np.testing.assert_allclose(found.mean(dim=(0, 2, 3)), 0, atol=1e-3)
+        np.testing.assert_allclose(found.std(dim=(0, 2, 3)), 1, atol=1e-3)
+        x = torch.relu(found)

@@ -8,7 +8,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from mtd_grad import FIGURES, known, result_file
+from mtd_grad import FIGURES, LEVELS, known, result_file
 from report import RESULTS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods" / "grad.md"
@@ -18,9 +18,6 @@ NAMES = {
     "level-136": "GRAD, level 136",
     "fused": "GRAD, all levels, maximum",
     "fused-mean": "GRAD, all levels, mean",
-    "baseline": "fused, neither weights nor regularisation",
-    "regularised": "fused, regularisation, no weights",
-    "without-tail": "fused, regularisation and eq. 1's weights",
     "patchcore-edge18": "PatchCore, edge18",
     "patchcore-resnet18": "PatchCore, ResNet-18",
 }
@@ -43,6 +40,24 @@ def mtd() -> str:
     return text
 
 
+def ablation() -> str:
+    """Table 4: image AUROC."""
+    rows = {row["row"]: row for row in known(result_file("mtd"))}
+    names = {
+        "baseline": "baseline: neither regularisation nor weights",
+        "regularised": "+ regularisation, eqs. 5 and 6",
+        "without-tail": "+ noisy reweighting, eq. 1",
+        "level": "+ long-tail reweighting, eq. 2",
+    }
+    heads = " | ".join(f"level {level}" for level in LEVELS)
+    lines = [f"| image AUROC | {heads} |", "|---|--:|--:|--:|"]
+    for row, name in names.items():
+        own = [rows.get(f"{row}-{level}") for level in LEVELS]
+        cells = [f"{one['image_auroc']:.4f}" if one else "not run" for one in own]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def validation() -> str:
     rows = json.loads((RESULTS / "grad_validation.json").read_text())["rows"]
     lines = ["| level | variant | image AUROC | pixel AUROC | AUPRO |", "|--:|---|--:|--:|--:|"]
@@ -59,7 +74,7 @@ def validation() -> str:
 
 def _rows(rows: list[dict[str, Any]]) -> str:
     lines = ["| method | image AUROC | pixel AUROC | AUPRO |", "|---|--:|--:|--:|"]
-    for row in rows:
+    for row in (own for own in rows if own["row"] in NAMES):
         figures = " | ".join(f"{row[name]:.4f}" for name in FIGURES)
         lines.append(f"| {NAMES[row['row']]} | {figures} |")
     return "\n".join(lines) + "\n"
@@ -82,11 +97,17 @@ def _source(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     text = PAGE.read_text()
-    for name, make in (("box", box), ("mtd", mtd), ("validation", validation)):
+    for name, make in (
+        ("box", box),
+        ("mtd", mtd),
+        ("ablation", ablation),
+        ("validation", validation),
+    ):
         pattern = re.compile(rf"<!-- table: grad {name} -->\n.*?<!-- end -->", re.DOTALL)
-        if not pattern.search(text):
+        found = pattern.search(text)
+        if found is None:
             raise SystemExit(f"{PAGE} has no place for the table grad {name}.")
-        start, end = pattern.search(text).span()
+        start, end = found.span()
         text = f"{text[:start]}<!-- table: grad {name} -->\n{make()}<!-- end -->{text[end:]}"
     PAGE.write_text(text)
 

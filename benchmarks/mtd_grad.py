@@ -13,6 +13,7 @@ skipped. Settings were chosen on held-out training pictures, never on test.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import shutil
 import time
@@ -47,11 +48,16 @@ SHORT: dict[str, Any] = {  # of the paper's schedule: what a CPU can do
     "queue": 2048,
     "precision": "bf16",
 }
-# Table 4, from none of the components to all but one.
-ABLATION: dict[str, dict[str, bool]] = {
+# Table 4: a level at a time, from none of the components to all but one.
+COMPONENTS: dict[str, dict[str, bool]] = {
     "baseline": {"reweight_tail": False, "reweight_noisy": False, "regularise": False},
     "regularised": {"reweight_tail": False, "reweight_noisy": False},
     "without-tail": {"reweight_tail": False},
+}
+ABLATION = {
+    f"{name}-{level}": (level, switches)
+    for level in LEVELS
+    for name, switches in COMPONENTS.items()
 }
 SINGLE = {f"level-{level}": (level,) for level in LEVELS}
 GRAD = (*SINGLE, "fused", "fused-mean", *ABLATION)
@@ -83,9 +89,12 @@ def train(data: str, row: str, seed: int, folder: Path, threads: int) -> tuple[P
             settings = patchcore_settings(seed=seed)
             train_patchcore(root, out, settings=settings, backbone=backbone, threads=threads)
         else:
-            levels = SINGLE.get(row, LEVELS)
+            levels: tuple[int, ...] = SINGLE.get(row, LEVELS)
             fusion = "mean" if row.endswith("mean") else "maximum"
-            switches: Mapping[str, bool] = ABLATION.get(row, {})
+            switches: Mapping[str, bool] = {}
+            if row in ABLATION:
+                level, switches = ABLATION[row]
+                levels = (level,)
             train_grad(
                 root,
                 out,
@@ -135,12 +144,16 @@ def measure(data: str, row: str, seed: int, folder: Path, threads: int) -> dict[
 
 def add(file: Path, data: str, row: dict[str, Any]) -> None:
     """Add a row, in the place of an older one."""
-    same = (row["row"], row["seed"])
-    rows = [old for old in known(file) if (old["row"], old["seed"]) != same] + [row]
-    rows.sort(key=lambda own: (ROWS.index(own["row"]), own["seed"]))
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps({"benchmark": f"grad_{data}", "rows": rows}, indent=1) + "\n")
-    partial.replace(file)
+    with file.with_suffix(".lock").open("w") as lock:  # other processes may be adding theirs
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        same = (row["row"], row["seed"])
+        rows = [old for old in known(file) if (old["row"], old["seed"]) != same] + [row]
+        rows.sort(key=lambda own: (ROWS.index(own["row"]), own["seed"]))
+        text = json.dumps({"benchmark": f"grad_{data}", "rows": rows}, indent=1)
+        partial = file.with_suffix(".partial")
+        partial.write_text(text + "\n")
+        partial.replace(file)
+    file.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def known(file: Path) -> list[dict[str, Any]]:

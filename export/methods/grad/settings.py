@@ -101,7 +101,7 @@ class GradSettings(BaseModel):
     reweight_noisy: bool = True
     reweight_tail: bool = True
     regularise: bool = True
-    alpha_features: Factor = 1e-3
+    alpha_features: Factor = 1e-4
     alpha_gradient: Factor = 1.0
     input_noise: Factor = 0.1
     feature_noise: Factor = 0.1

@@ -77,9 +77,8 @@ def main() -> None:
         if options.part == "grad":
             engine = read_engine(options.engine)
             rows = _scores(engine, engine.manifest.network.input_size[0], options.pictures)
-            write_result(
-                "precision_grad", {"rows": rows}, threads=ops.num_threads(), out=options.out
-            )
+            about = {"trained": dict(engine.manifest.training.settings), "rows": rows}
+            write_result("precision_grad", about, threads=ops.num_threads(), out=options.out)
             return
         network = folder / "resnet18.onnx"
         export_backbone("resnet18", weights=resnet18_weights(), layers="2,3", out=network)

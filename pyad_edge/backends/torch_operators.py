@@ -297,6 +297,17 @@ def _div(torch: Any, attributes: Attributes) -> Function:
     return div
 
 
+def _layer_norm(torch: Any, attributes: Attributes) -> Function:
+    """Over the last axes, as many as the scale has."""
+    epsilon = float(attributes.get("epsilon", 1e-5))
+
+    def norm(x: Any, scale: Any, bias: Any = None) -> Any:
+        axis = int(attributes.get("axis", -1)) % x.dim()
+        return torch.nn.functional.layer_norm(x, x.shape[axis:], scale, bias, epsilon)
+
+    return norm
+
+
 def _of(name: str) -> Callable[[Any, Attributes], Function]:
     """An entry for an operator that torch has under this name, without attributes."""
 
@@ -340,6 +351,7 @@ OPERATORS: dict[str, Callable[[Any, Attributes], Function]] = {
     ),
     "HardSwish": _of("nn.functional.hardswish"),
     "Identity": lambda torch, a: lambda x: x,
+    "LayerNormalization": _layer_norm,
     "LeakyRelu": lambda torch, a: (
         lambda x: torch.nn.functional.leaky_relu(x, float(a.get("alpha", 0.01)))
     ),

@@ -160,6 +160,10 @@ OPERATORS: dict[str, tuple[list[Any], dict[str, NDArray[Any]]]] = {
         [node("ReduceMean", "image", out="m", axes=[3], keepdims=1), node("Softmax", "m", axis=2)],
         {},
     ),
+    "a norm of rows": (
+        [node("LayerNormalization", "image", "scale", "bias", axis=-1, epsilon=1e-3)],
+        {"scale": weights(24), "bias": weights(24)},
+    ),
     "powers": (
         [node("Mul", "image", "image", out="s"), node("Sqrt", "s", out="r"), node("Pow", "r", "p")],
         {"p": W(1.5, "f4")},

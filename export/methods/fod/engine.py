@@ -32,7 +32,7 @@ from pyad_edge.export.engine_writer import write_engine
 from pyad_edge.export.methods.fod.graph import InferenceGraph
 from pyad_edge.export.methods.fod.model import Fod
 from pyad_edge.export.methods.fod.network_file import NetworkFile, write_network
-from pyad_edge.export.methods.fod.scoring import model_score
+from pyad_edge.export.methods.fod.scoring import model_map
 from pyad_edge.export.methods.fod.settings import FodSettings
 from pyad_edge.export.methods.patchcore.engine import GOLDEN_TOLERANCE
 from pyad_edge.export.methods.patchcore.fit import Calibration
@@ -148,10 +148,15 @@ def check_agreement(
     worst = 0.0
     x = np.empty((1, 3, *settings.input_size), np.float32)
     own = pipeline.own
+    info = own.input_info
+    masked = bool(info["regions_of_interest"]) or info["size_policy"] == "letterbox"
     for frame in frames:
         own.write_input(frame, out=x)
-        expected = model_score(model, x, settings.score, sigma=settings.sigma)
-        found = float(own.score([frame]).image[0])
+        maps, _ = model_map(model, x, settings.score, sigma=settings.sigma)
+        scores = own.score([frame])
+        # What a region of interest or the frame's own shape leaves out is 0 in the engine's map.
+        shown = scores.maps[0] != own.outside if masked else np.ones(maps[0].shape, bool)
+        found, expected = float(scores.image[0]), float(maps[0][shown].max())
         worst = max(worst, abs(found - expected) / max(abs(expected), 1e-30))
         if not worst <= MAX_DIFFERENCE:  # NaN too
             raise BackendError(

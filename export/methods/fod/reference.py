@@ -57,9 +57,10 @@ class Reference(nn.Module):  # type: ignore[misc]
         if self.kind == "prototypes":  # eq. 18
             match = (normalize(features, dim=-1)[:, :, None] @ rows.transpose(-2, -1)).softmax(-1)
             return (match @ rows)[:, :, 0]
+        L, M, C = rows.shape
         match = rows.square().sum(-1) - 2 * (features[:, :, None] @ rows.transpose(-2, -1))[:, :, 0]
-        chosen = match.argmin(-1)[..., None, None].expand(-1, -1, 1, rows.shape[-1])
-        return rows.expand(len(features), *rows.shape).gather(2, chosen)[:, :, 0]
+        first = M * torch.arange(L, device=rows.device)
+        return rows.reshape(L * M, C)[match.argmin(-1) + first]
 
 
 def build_reference(

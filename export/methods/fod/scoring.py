@@ -13,7 +13,7 @@ from pyad_edge.export.methods.fod.model import Fod, LevelOutput
 from pyad_edge.export.methods.fod.settings import Score
 from pyad_edge.ops import anomaly_map
 
-__all__ = ["level_scores", "mean_divergence", "model_map", "model_score"]
+__all__ = ["combine", "level_scores", "mean_divergence", "model_map"]
 
 Array = NDArray[np.float32]
 
@@ -76,8 +76,3 @@ def combine(
         total += maps
     total /= np.float32(len(patches))
     return total, total.max(axis=(1, 2))
-
-
-def model_score(model: Fod, picture: Array, score: Score, *, sigma: float) -> float:
-    """The score of one picture, (1, 3, H, W) float32."""
-    return float(model_map(model, picture, score, sigma=sigma)[1][0])

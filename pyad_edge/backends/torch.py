@@ -271,7 +271,10 @@ class _CudaSession:
     def enqueue(self) -> None:
         with self._backend.errors(self._shape):
             self._typed.copy_(self.input)
-            found = self._plan.run_on(self._typed, self._streams, torch=self._torch)
+            if len(self._streams) == 1:
+                found = self._plan(self._typed)
+            else:
+                found = self._plan.run_on(self._typed, self._streams, torch=self._torch)
             for target, tensor in zip(self.outputs, found, strict=True):
                 target.copy_(tensor)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tiny_models import tiny_backbone
+from tiny_models import three_levels, tiny_backbone
 
 from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
 from pyad_edge.backends.torch import TorchBackend
@@ -138,6 +138,20 @@ def test_threads_and_sessions_give_the_same_bits() -> None:
         found = list(pool.map(lambda picture: signature(ours.score([picture])), frames * 2))
     assert found == expected * 2
     assert [signature(pipeline("fp16").score([picture])) for picture in frames[:2]] == expected[:2]
+
+
+def test_levels_on_streams_of_their_own_give_the_bits_of_one_stream() -> None:
+    ours = TorchBackend(three_levels(), outputs=("out",), input_size=SIZE, device="cuda")
+    session = ours.session(2)
+    for seed in range(8):
+        batch = np.random.default_rng(seed).standard_normal((2, 3, *SIZE), np.float32)
+        session.input[:] = batch
+        session.run()  # a graph with three streams
+        plan = ours._plan(batch.shape)
+        assert plan.branches.count == 3
+        with ours.errors(batch.shape):
+            (wanted,) = plan(ours.typed(batch.shape).copy_(torch.from_numpy(batch)))
+        assert session.outputs[0].tobytes() == wanted.cpu().numpy().tobytes()
 
 
 def test_a_session_on_the_host_gives_the_bits_of_run() -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from tiny_models import IR_VERSION, OPSET, tiny_backbone
+from tiny_models import three_levels, tiny_backbone
 
 torch = pytest.importorskip("torch")
 
@@ -35,38 +34,6 @@ def test_a_value_that_is_no_picture_makes_no_stream() -> None:
     found = branches("a", {"a"}, reads, writes)
     assert (found.count, set(found.stream_of)) == (1, {0})
     assert found.crossing == set()
-
-
-def three_levels() -> bytes:
-    """A first layer at three sizes, up-sampled and added."""
-    rng = np.random.default_rng(0)
-    pool = np.eye(3, dtype=np.float32)[:, :, None, None] / 4 * np.ones((1, 1, 2, 2), np.float32)
-    constants = {"pool": pool}
-    nodes = [
-        helper.make_node("Conv", ["image", "pool"], ["half"], strides=[2, 2]),
-        helper.make_node("Conv", ["half", "pool"], ["quarter"], strides=[2, 2]),
-    ]
-    for n, source in enumerate(("image", "half", "quarter")):
-        constants[f"w{n}"] = rng.normal(size=(1, 3, 1, 1)).astype(np.float32)
-        constants[f"s{n}"] = np.array([1, 1, 2**n, 2**n], np.float32)
-        nodes += [
-            helper.make_node("Conv", [source, f"w{n}"], [f"c{n}"]),
-            helper.make_node("Relu", [f"c{n}"], [f"r{n}"]),
-            helper.make_node("Resize", [f"r{n}", "", f"s{n}"], [f"u{n}"], mode="linear"),
-        ]
-    nodes += [
-        helper.make_node("Max", ["u0", "u1"], ["m"]),
-        helper.make_node("Add", ["m", "u2"], ["out"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "levels",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, "H", "W"])],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, ["N", 1, "h", "w"])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    opset = [helper.make_opsetid("", OPSET)]
-    return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION).SerializeToString()
 
 
 def plan_of(model: bytes, output: str, example: Any) -> Plan:

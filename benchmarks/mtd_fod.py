@@ -23,12 +23,20 @@ from mtd_patchcore import resnet18_weights
 from report import RESULTS, commit, load, machine, shared
 
 from pyad_edge import Runtime, ops
+from pyad_edge.engine_manifest import Preprocessing
 from pyad_edge.export.evaluate import evaluate
+from pyad_edge.export.methods.fod.backbone import build_backbone
 from pyad_edge.export.methods.fod.fit import CheckpointOptions
+from pyad_edge.export.methods.fod.model import Fod
+from pyad_edge.export.methods.fod.reference import Reference
 from pyad_edge.export.methods.fod.settings import FodSettings, make_settings
 from pyad_edge.export.methods.fod.train import TrainedFod, fit_fod
 from pyad_edge.export.methods.patchcore import make_settings as patchcore_settings
 from pyad_edge.export.train import train_patchcore
+from pyad_edge.export.training.checkpoint import load_checkpoint
+from pyad_edge.export.training.loop import LoopReport
+from pyad_edge.export.training.stages import open_data
+from pyad_edge.export.training.state import unpack
 
 RESULT = RESULTS / "mtd_fod.json"
 STEPS, PICTURES = 150, 503  # of the paper's 100 epochs: 50,300 steps
@@ -49,6 +57,44 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+def finished(
+    checkpoint: Path, settings: FodSettings, name: str, weights: Path
+) -> TrainedFod | None:
+    """The model of a checkpoint whose training is complete, without its features again."""
+    if not checkpoint.exists():
+        return None
+    found = load_checkpoint(checkpoint, expected={"method": "fod"})
+    data = open_data(
+        shared("data", "mtd"),
+        holdout=settings.holdout,
+        seed=settings.seed,
+        resize=settings.resize,
+        crop=None,
+    )
+    same = found.state["fingerprint"] == data.fingerprint
+    if not same or found.state["step"] != settings.steps(len(data.fit)):
+        return None
+    backbone = build_backbone(name, weights=weights, levels=settings.levels)
+    correlated = settings.views in ("inter", "all")
+    sides = zip(backbone.channels, settings.grids, strict=True)
+    model = Fod(
+        backbone,
+        [Reference("mean", torch.zeros(h * w, C)) if correlated else None for C, (h, w) in sides],
+        settings,
+    )
+    model.levels.load_state_dict(unpack(found.state["parts"], found.tensors)["model"])
+    preprocessing = Preprocessing(
+        resize=settings.resize,
+        crop=None,
+        mean=backbone.mean,
+        std=backbone.std,
+        color_order="rgb",
+    )
+    losses = tuple(found.state["losses"])
+    loop = LoopReport(len(losses), len(losses), losses, float(found.state["seconds"]))
+    return TrainedFod(model.eval(), loop, data, preprocessing, None)
+
+
 PATCHCORE = "tf_efficientnetv2_b0, PatchCore"  # of ResNet-18 mtd_methods.json has it
 
 
@@ -66,6 +112,9 @@ def trained(row: str, seed: int, folder: Path, threads: int) -> TrainedFod:
     )
     stem = f"{row.replace(', ', '-').replace(' ', '-')}-seed{seed}"
     checkpoint = folder / f"{stem}.safetensors"
+    settings = settings_of(row, seed)
+    if (done := finished(checkpoint, settings, backbone, weights)) is not None:
+        return done
     options = CheckpointOptions(
         checkpoint=checkpoint,
         every=50,
@@ -74,7 +123,7 @@ def trained(row: str, seed: int, folder: Path, threads: int) -> TrainedFod:
     )
     return fit_fod(
         shared("data", "mtd"),
-        settings=settings_of(row, seed),
+        settings=settings,
         weights=weights,
         backbone=backbone,
         options=options,

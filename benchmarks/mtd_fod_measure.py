@@ -6,22 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from report import commit, load, machine, shared
 
 from pyad_edge.engine_manifest import CorrelationHead as HeadSettings
 from pyad_edge.export.data import load_dataset, read_mask
 from pyad_edge.export.methods.fod.engine import FodModel, check_agreement, export_model
-from pyad_edge.export.methods.fod.scoring import combine, level_scores
-from pyad_edge.export.methods.fod.settings import FodSettings, Score
+from pyad_edge.export.methods.fod.settings import FodSettings
 from pyad_edge.export.methods.fod.train import TrainedFod
 from pyad_edge.export.metrics import aupro, image_auroc, pixel_auroc
 from pyad_edge.heads.correlation import CorrelationHead
 from pyad_edge.images import read_image
 
-SCORES: tuple[Score, ...] = ("rec", "div", "rec*div")
-COMPARED = 8
+COMPARED = 4
 Array = NDArray[np.float32]
 Scorer = Callable[[Array], dict[str, Array]]
 
@@ -34,7 +31,7 @@ def measure(
     pipeline = made.pipeline(threads=threads)
     frames = [read_image(path) for path in done.pictures.held[:COMPARED]]
     difference = check_agreement(done.model, settings, pipeline, frames)
-    score = by_torch(done) if settings.views == "intra" else by_engine(made, threads)
+    score = by_engine(made, threads)
     samples = load_dataset(shared("data", "mtd"), require_train=False, require_test=True).test
     maps: dict[str, list[Array]] = {}
     masks: list[NDArray[np.bool_]] = []
@@ -131,20 +128,3 @@ def variants(head: HeadSettings) -> dict[str, HeadSettings]:
         )
         for name, change in changes.items()
     }
-
-
-def by_torch(done: TrainedFod) -> Scorer:
-    """All scores of the training's own model: of the intra-correlation, no engine has them."""
-    model = done.model
-    grids = [level.grid for level in model.levels]
-
-    def score(x: Array) -> dict[str, Array]:
-        with torch.no_grad():
-            features, outputs = model(torch.from_numpy(x))
-        found = {}
-        for name in SCORES:
-            own = [level_scores(f, o, name) for f, o in zip(features, outputs, strict=True)]
-            found[name] = combine(own, grids, size=(x.shape[2], x.shape[3]), sigma=4.0)[0][0]
-        return found
-
-    return score

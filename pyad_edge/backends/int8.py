@@ -4,7 +4,9 @@ Weights are symmetric int8 with a scale per channel, activations uint8 with the 
 pictures have. The first convolution stays in floating point: it takes the picture itself, and
 quantising it doubled the error of the features (ResNet-18 on MTD at 224 px, 8 pictures: 12.1 %
 against 6.5 % of the features' norm at layer 2), while it is a small part of the time. So do scores:
-a range learned from normal pictures would cut off what defects score.
+a range learned from normal pictures would cut off what defects score. Inside a network that gives
+scores, ranges are those of the pictures and of the pictures at twice their contrast, for the same
+reason: without them a picture that scored 11.9 scored 7.5 (GRAD, level 34, MTD); with them 10.6.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pyad_edge.backends._common import require_package
 from pyad_edge.backends.base import Float32
@@ -108,7 +112,7 @@ def quantize(model: bytes, calibration: Float32) -> bytes:
             tools.quantize_static(
                 proto,
                 str(made),
-                _reader(tools, source, calibration),
+                _reader(tools, source, _with_room(proto.graph, calibration)),
                 quant_format=tools.QuantFormat.QDQ,
                 per_channel=True,
                 reduce_range=_reduce_range(),
@@ -123,6 +127,15 @@ def quantize(model: bytes, calibration: Float32) -> bytes:
             f"[int8] cannot quantise this network: {type(error).__name__}: {str(error)[:200]}. "
             "Use another precision."
         ) from error
+
+
+def _with_room(graph: Any, calibration: Float32) -> Float32:
+    """The pictures; for a network that ends in scores also with twice their contrast."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    weights = (shapes.get(n.input[1], ()) for n in graph.node if n.op_type == "Conv")
+    if not any(weight[:1] == (1,) for weight in weights):
+        return calibration
+    return np.concatenate([calibration, np.float32(2.0) * calibration])
 
 
 def _left_out(graph: Any) -> list[str]:

@@ -216,7 +216,8 @@ def test_int8_leaves_pictures_and_scores_in_floating_point(network) -> None:
     while last.op_type != "Conv":  # nothing between the last layers and the output is rounded
         assert last.op_type not in ("QuantizeLinear", "DequantizeLinear")
         last = by_output[last.input[0]]
-    batch = pictures(2, seed=7).numpy()
+    # Loud pictures go beyond what the calibration pictures have; the ranges have room for them.
+    batch = 1.5 * pictures(2, seed=7).numpy()
     (wanted,) = open_backend(
         "onnxruntime", network[2].model, outputs=(OUTPUT,), input_size=SIZE, threads=1
     ).run(batch)

@@ -98,6 +98,19 @@ def test_an_opened_engine_gives_the_bits_of_the_pipeline_in_memory(exported, eng
     )
 
 
+@pytest.mark.parametrize(
+    ("backend", "precision", "error"),
+    [("openvino", "fp32", 1e-4), ("torch", "fp32", 1e-4), ("torch", "fp16", 0.01)],
+)
+def test_every_backend_opens_it(engine, backend, precision, error) -> None:
+    pytest.importorskip(backend)
+    wanted = [Runtime(engine, threads=1).infer(frame).score for frame in frames(3)]
+    runtime = Runtime(engine, backend=backend, precision=precision, threads=1)
+    for frame, score in zip(frames(3), wanted, strict=True):
+        assert runtime.infer(frame).score == pytest.approx(score, rel=error)
+        assert runtime.decide(frame).score == pytest.approx(score, rel=error)
+
+
 def test_scores_are_those_of_the_model_that_was_trained(model, exported) -> None:
     pipeline = exported.pipeline()
     x = np.empty((1, 3, *SIZE), np.float32)

@@ -36,7 +36,12 @@ from pyad_edge.export.methods.patchcore import make_settings as patchcore_settin
 from pyad_edge.export.train import train_patchcore
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "box": {"diffusion_steps": 1200, "samples": 128, "detector_steps": 600},
+    "box": {
+        "diffusion_steps": 1200,
+        "samples": 128,
+        "detector_steps": 3000,
+        "preset": "compact",
+    },
     "mtd": {"diffusion_steps": 400, "detector_steps": 300},
 }
 SHORT: dict[str, Any] = {  # of the paper's schedule: what a CPU can do

@@ -16,7 +16,7 @@ from pyad_edge.export.methods.grad.settings import make_settings  # noqa: E402
 from pyad_edge.export.methods.grad.trainer import DetectorTrainer, standardise  # noqa: E402
 from pyad_edge.export.methods.grad.windows import LevelPictures, cut, random_places  # noqa: E402
 
-PLAIN = {"light": 0.0, "shift": 0.0, "grain": 0.0}
+PLAIN = {"light": 0.0, "shift": 0.0, "soft": 0.0, "grain": 0.0}
 
 
 def level(count=9, side=58):

@@ -91,7 +91,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(data, tmp_path):
     resumed = train_grad(data, out, settings=own, work=WorkFolder(work_folder(out), resume=True))
     assert resumed.losses == whole.losses
     other = own.model_copy(update={"beta": 3.0})
-    with pytest.raises(DataError, match=r"beta was 10.0, now 3.0"):
+    with pytest.raises(DataError, match=r"beta was 2.0, now 3.0"):
         train_grad(data, out, settings=other, work=WorkFolder(work_folder(out), resume=True))
 
 

@@ -65,6 +65,7 @@ class GradSettings(BaseModel):
         input_noise, feature_noise: deviations of equation 5's.
         light: brightness and contrast of a patch change by up to this share.
         shift: a patch's coordinates move by up to this share of the picture.
+        soft: share of groups that are softened by a 3 x 3 binomial.
         grain: largest deviation of the noise on every patch.
         sigma: of the map's Gaussian, in pixels of the network's input.
         precision: of the training: ``fp32``, or ``bf16`` autocast.
@@ -96,7 +97,7 @@ class GradSettings(BaseModel):
     patches: Annotated[int, Field(ge=4, le=4096, multiple_of=4)] = 128
     neighbours: Annotated[int, Field(ge=1, le=8)] = 1
     rate: Rate = 2e-3
-    beta: Annotated[float, Field(gt=0, le=1000)] = 10.0
+    beta: Annotated[float, Field(gt=0, le=1000)] = 2.0
     queue: Annotated[int, Field(ge=1, le=10**6)] = 4096
     reweight_noisy: bool = True
     reweight_tail: bool = True
@@ -107,7 +108,8 @@ class GradSettings(BaseModel):
     feature_noise: Factor = 0.1
     light: Annotated[float, Field(ge=0, lt=1)] = 0.1
     shift: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
-    grain: Factor = 0.02
+    soft: Annotated[float, Field(ge=0, le=1)] = 0.5
+    grain: Factor = 0.05
     sigma: Annotated[float, Field(ge=0, le=256)] = 4.0
     precision: Literal["fp32", "bf16"] = "fp32"
     holdout: Annotated[float, Field(ge=0, lt=1)] = 0.2

@@ -119,7 +119,7 @@ def _plane_panel(plain: Image8, plane: Plane, result: Result, scale: float) -> I
     heat = _spread(cells, result, plain.shape[:2], scale)
     index = (np.clip(heat, 0.0, 1.0) * 255).astype(np.uint8)
     colour = cv2.cvtColor(cv2.applyColorMap(index, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    panel = (plain * 0.25 + colour * 0.75).astype(np.uint8)
+    panel = np.asarray(plain * 0.25 + colour * 0.75, np.uint8)
     x, y, width, height = (value * scale for value in result.map_box)
     at = (round(x + plane.point[0] * width / columns), round(y + plane.point[1] * height / rows))
     cv2.circle(panel, at, 6, (255, 255, 255), -1, cv2.LINE_AA)

@@ -13,6 +13,7 @@ from ops.harness import check
 from ops.strategies import KINDS, seeds, values
 
 from pyad_edge import ops
+from pyad_edge.ops.correlation_divergence import DivergencePlan
 from pyad_edge.reference.correlation_divergence import (
     correlation_divergence as plain,
 )
@@ -151,6 +152,7 @@ MEMORY = """
 import resource
 import numpy as np
 from pyad_edge import ops
+from pyad_edge.ops.correlation_divergence import DivergencePlan
 L = 96 * 96
 rng = np.random.default_rng(0)
 q, k = rng.standard_normal((2, 1, 1, L, 4), np.float32)
@@ -214,3 +216,20 @@ def test_refuses_with_a_sentence(
     with pytest.raises(error, match=words) as caught:
         ops.correlation_divergence(**{**arguments, "grid": (3, 4), **changes})
     assert str(caught.value).startswith("[correlation_divergence]")
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_plan_writes_what_the_function_returns(shared: bool) -> None:
+    arrays = inputs(1, 3, 4, 6, 5, shared=shared)
+    plan = DivergencePlan((4, 6), heads=3, d=5, shared=shared)
+    per_head, divergence = (np.full(s, np.nan, np.float32) for s in ((1, 3, 24), (1, 24)))
+    memory = {"per_head": per_head, "divergence": divergence}
+    plan.write(*arrays, scratch=np.empty(plan.scratch, np.float32), **memory)
+    expected = ops.correlation_divergence(*arrays, grid=(4, 6))
+    np.testing.assert_array_equal(divergence, expected[0])
+    np.testing.assert_array_equal(per_head, expected[1])
+    queries, _, sigma_x, sigma_y = arrays
+    with pytest.raises(ValueError, match="the same for all" if shared else "of the picture, got"):
+        plan.write(
+            queries, None, sigma_x, sigma_y, scratch=np.empty(plan.scratch, np.float32), **memory
+        )

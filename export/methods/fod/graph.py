@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import avg_pool2d
 
 from pyad_edge.engine_manifest import CorrelationHead, CorrelationLevel
-from pyad_edge.export.methods.fod.attention import Block, Correlation
+from pyad_edge.export.methods.fod.attention import Correlation
 from pyad_edge.export.methods.fod.model import Fod, Level
 from pyad_edge.export.methods.fod.settings import Score
 from pyad_edge.export.methods.fod.targets import sigmas_of
@@ -129,7 +129,7 @@ class LevelGraph(nn.Module):  # type: ignore[misc]
                 hidden |= {f"{HIDDEN[0]}_{layer}": q, f"{HIDDEN[1]}_{layer}": k}
                 values.append(self._attend(q, k, v))
             if block.inter is not None:
-                values += self._inter(block, layer, x, reference, parts, ends=ends)
+                values += self._inter(block.inter, layer, x, reference, parts, ends=ends)
             if not ends:
                 x = block.rest(x, *values)
         visible: dict[str, torch.Tensor] = {}
@@ -145,7 +145,7 @@ class LevelGraph(nn.Module):  # type: ignore[misc]
 
     def _inter(
         self,
-        block: Block,
+        branch: Correlation,
         layer: int,
         x: torch.Tensor,
         reference: torch.Tensor,
@@ -154,7 +154,6 @@ class LevelGraph(nn.Module):  # type: ignore[misc]
         ends: bool,
     ) -> list[torch.Tensor]:
         """Values of the inter-correlation; what the head reads of it goes into the parts."""
-        branch = block.inter
         q = self._heads(branch.query(x))
         if self.constant:
             k, v = self.keys[layer], self.values[layer]

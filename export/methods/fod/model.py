@@ -104,7 +104,7 @@ class Level(nn.Module):  # type: ignore[misc]
                 "Train it again at the other --size."
             )
         x = self.embedding(features) + self.places
-        if self.reference is None:
+        if self.reference is None or self.reference_embedding is None:
             return x, None
         return x, self.reference_embedding(self.reference(features)) + self.places
 

@@ -32,6 +32,7 @@ from pyad_edge.export.training.stages import open_data
 from pyad_edge.export.validation import scorer, validate
 
 RESULT = RESULTS / "grad_validation.json"
+SHORTER: dict[str, Any] = {"detector_steps": 150, "preset": "compact"}
 
 
 def values_of(variant: str) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def values_of(variant: str) -> dict[str, Any]:
 
 def measure(variant: str, *, level: int, seed: int, folder: Path, threads: int) -> dict[str, Any]:
     start = time.perf_counter()
-    own: dict[str, Any] = SHORT | SETTINGS["mtd"] | values_of(variant)
+    own: dict[str, Any] = SHORT | SETTINGS["mtd"] | SHORTER | values_of(variant)
     settings = make_settings(levels=(level,), seed=seed, **own)
     pictures = open_data(
         shared("data", "mtd"),

@@ -92,19 +92,33 @@ def figures(
     }
 
 
+class SharedHead(CorrelationHead):
+    """A head that finds the divergences of a run in ``kept``, or leaves them there."""
+
+    kept: dict[int, Array]
+
+    def _divergence(self, outputs: Any, k: int, level: Any, N: int) -> Array:
+        if k not in self.kept:
+            self.kept[k] = super()._divergence(outputs, k, level, N).copy()
+        return self.kept[k]
+
+
 def by_engine(made: FodModel, threads: int) -> Scorer:
     """All scores from one run of the exported network, by the head that engines have."""
     session = made.pipeline(threads=threads).backend.session(1)
+    kept: dict[int, Array] = {}
     heads = {
-        name: CorrelationHead(
-            head, made.keys, size=made.settings.input_size, sigma=made.settings.sigma
-        )
+        name: SharedHead(head, made.keys, size=made.settings.input_size, sigma=made.settings.sigma)
         for name, head in variants(made.head).items()
     }
+
+    for own in heads.values():
+        own.kept = kept
 
     def score(x: Array) -> dict[str, Array]:
         session.input[:] = x
         session.run()
+        kept.clear()
         found = {}
         for name, head in heads.items():
             maps = np.empty((1, *made.settings.input_size), np.float32)

@@ -16,6 +16,7 @@ NAMES = {
     "level-34": "GRAD, level 34",
     "level-68": "GRAD, level 68",
     "level-136": "GRAD, level 136",
+    "fused-68-136": "GRAD, levels 68 and 136, maximum",
     "fused": "GRAD, all levels, maximum",
     "fused-mean": "GRAD, all levels, mean",
     "patchcore-edge18": "PatchCore, edge18",

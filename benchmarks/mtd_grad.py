@@ -64,8 +64,8 @@ ABLATION = {
     for level in LEVELS
     for name, switches in COMPONENTS.items()
 }
-SINGLE = {f"level-{level}": (level,) for level in LEVELS}
-GRAD = (*SINGLE, "fused", "fused-mean", *ABLATION)
+SOME = {f"level-{level}": (level,) for level in LEVELS} | {"fused-68-136": (68, 136)}
+GRAD = (*SOME, "fused", "fused-mean", *ABLATION)
 ROWS = (*GRAD, "patchcore-edge18", "patchcore-resnet18")
 FIGURES = ("image_auroc", "pixel_auroc", "aupro")
 
@@ -94,7 +94,7 @@ def train(data: str, row: str, seed: int, folder: Path, threads: int) -> tuple[P
             settings = patchcore_settings(seed=seed)
             train_patchcore(root, out, settings=settings, backbone=backbone, threads=threads)
         else:
-            levels: tuple[int, ...] = SINGLE.get(row, LEVELS)
+            levels: tuple[int, ...] = SOME.get(row, LEVELS)
             fusion = "mean" if row.endswith("mean") else "maximum"
             switches: Mapping[str, bool] = {}
             if row in ABLATION:

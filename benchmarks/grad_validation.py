@@ -32,7 +32,13 @@ from pyad_edge.export.training.stages import open_data
 from pyad_edge.export.validation import scorer, validate
 
 RESULT = RESULTS / "grad_validation.json"
-SHORTER: dict[str, Any] = {"detector_steps": 150, "preset": "compact"}
+SHORTER: dict[str, Any] = {
+    "detector_steps": 150,
+    "preset": "compact",
+    "beta": 2.0,
+    "soft": 0.5,
+    "grain": 0.05,
+}
 
 
 def values_of(variant: str) -> dict[str, Any]:

@@ -42,7 +42,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "detector_steps": 3000,
         "preset": "compact",
     },
-    "mtd": {"diffusion_steps": 400, "detector_steps": 300},
+    "mtd": {
+        "diffusion_steps": 400,
+        "detector_steps": 300,
+        # What was the default when these rows were trained.
+        "beta": 10.0,
+        "soft": 0.0,
+        "grain": 0.02,
+    },
 }
 SHORT: dict[str, Any] = {  # of the paper's schedule: what a CPU can do
     "diffusion_batch": 8,

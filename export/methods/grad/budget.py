@@ -74,7 +74,8 @@ class Plan:
         return (
             f"About {_duration(sum(self.seconds.values()))} on {pictures:,} pictures: {nets} "
             f"PatchDiffs of {own.diffusion_steps:,} steps ({parts['PatchDiff']}), "
-            f"{own.samples:,} windows from each ({parts['windows']}), {levels} detectors of "
+            f"{own.samples:,} windows from each ({parts['windows']}), {levels} "
+            f"detector{'' if levels == 1 else 's'} of "
             f"{steps_of(own, pictures):,} steps ({parts['detectors']})."
         )
 

@@ -43,6 +43,7 @@ SCHEDULES = {
     "iterations": "{:,} iterations",
     "batch": "batch {:,}",
     "precision": "{}",
+    "alpha_rise": "mining rises over {:.0%} of them",
 }
 
 
@@ -92,15 +93,17 @@ def spread(values: Sequence[float]) -> str:
 
 def heading(rows: Sequence[dict[str, Any]]) -> str:
     """Data, machine, command."""
-    machine = rows[0]["machine"]
+    places = sorted({(r["machine"]["processor"], r["machine"]["cores"]) for r in rows})
+    machines = " and ".join(f"{name} ({cores} cores)" for name, cores in places)
+    threads = sorted({row["machine"]["threads"] for row in rows})
     commits = ", ".join(sorted({row["commit"] for row in rows}))
     return (
         "Magnetic Tile Defects, whole pictures at 256 × 256, the same division and all of test, "
         "last step of the training; mean ± standard deviation over seeds. "
-        f"{machine['processor']}, {machine['threads']} thread"
-        f"{'' if machine['threads'] == 1 else 's'} of {machine['cores']} cores, which other work "
-        f"shared (load {min(r['load'] for r in rows)} to {max(r['load'] for r in rows)}), so the "
-        f"seconds are upper bounds. `python benchmarks/mtd_methods.py`, commits {commits}."
+        f"{machines}, {' or '.join(map(str, threads))} thread{'' if threads == [1] else 's'}, "
+        f"beside other work (load {min(r['load'] for r in rows)} to "
+        f"{max(r['load'] for r in rows)}), so the seconds are upper bounds. "
+        f"`python benchmarks/mtd_methods.py`, commits {commits}."
     )
 
 

@@ -141,12 +141,31 @@ def papers_table(result: dict[str, Any]) -> str:
     for claim in result["claims"]:
         measured = claim["method"] == "patchcore"
         public = f"{found['official']['ms']:.1f} ms" if measured else ""
-        ours = f"{found['ours']['ms']:.1f} ms" if measured else "not measured"
+        ours = f"{found['ours']['ms']:.1f} ms" if measured else _elsewhere(claim["method"])
         lines.append(
             f"| {claim['where']} | {claim['method']} | {claim['printed']} | {claim['device']} "
-            f"| {claim['conditions']} | {public} | {ours if claim['built'] else 'not built yet'} |"
+            f"| {claim['conditions']} | {public} | {ours} |"
         )
     return "\n".join(lines)
+
+
+def _elsewhere(method: str) -> str:
+    """A method's own latency benchmark, with its machine; random weights, float32."""
+    cells = []
+    for result in results(f"{method}_latency"):
+        if method == "grad":
+            times = {
+                f"{row['detectors'].removeprefix('grad ')} {row['infer']['p50_ms']:.1f} ms": None
+                for row in result["rows"]
+                if (row["backend"], row["precision"]) == ("onnxruntime", "fp32")
+            }
+            text = ", ".join(times)
+        else:
+            text = f"{result['median_ms']['end_to_end']:.0f} ms"
+        cells.append(
+            f"{text} ({result['machine']['processor']}, {result['machine']['threads']} threads)"
+        )
+    return "; ".join(cells) or "not measured"
 
 
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {

@@ -54,12 +54,11 @@ def test_ratios_stand_beside_what_was_aimed_at(
     assert page.count("Not run yet.") == 3
 
 
-def test_what_is_not_built_has_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_not_measured_has_no_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     claim = {"where": "a paper", "printed": "1 ms", "device": "a GPU", "conditions": "224 px"}
-    claims = [
-        claim | {"method": "patchcore", "built": True},
-        claim | {"method": "grad", "built": False},
-    ]
+    claims = [claim | {"method": method} for method in ("patchcore", "reconpatch", "grad", "fod")]
     found = {
         "device": "this machine",
         "size": 224,
@@ -76,7 +75,20 @@ def test_what_is_not_built_has_no_figure(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(latency_table, "RESULTS", tmp_path)
     page = with_tables(PAGE.read_text())
     assert "| a paper | patchcore | 1 ms | a GPU | 224 px | 200.0 ms | 50.0 ms |" in page
-    assert "| a paper | grad | 1 ms | a GPU | 224 px |  | not built yet |" in page
+    for method in ("reconpatch", "grad", "fod"):
+        assert f"| a paper | {method} | 1 ms | a GPU | 224 px |  | not measured |" in page
+    row = {"detectors": "grad compact", "backend": "onnxruntime", "precision": "fp32"}
+    for name, more in (
+        ("grad", {"rows": [row | {"infer": {"p50_ms": 4.0}}]}),
+        ("fod", {"median_ms": {"end_to_end": 170.0}}),
+    ):
+        (tmp_path / f"{name}_latency.here.json").write_text(json.dumps(ABOUT | more))
+    page = with_tables(PAGE.read_text())
+    assert (
+        "| a paper | grad | 1 ms | a GPU | 224 px |  | compact 4.0 ms (a processor, 2 threads) |"
+        in page
+    )
+    assert "| a paper | fod | 1 ms | a GPU | 224 px |  | 170 ms (a processor, 2 threads) |" in page
 
 
 def test_the_page_s_aims_are_those_that_the_benchmark_fails_at() -> None:

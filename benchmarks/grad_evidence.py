@@ -4,7 +4,7 @@
 
 Reads the checkpoints that ``mtd_grad.py --data box --folder DIR`` left. The mean logit over all
 patches, and the median over pictures of the largest, for training pictures, the test's good and
-defective ones, and the windows of each PatchDiff.
+defective ones, and the windows of each PatchDiff. Beside them, the learning curves on MTD.
 """
 
 from __future__ import annotations
@@ -112,9 +112,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = [measure(options.folder, level) for level in options.levels]
-    options.out.write_text(
-        json.dumps({"benchmark": "grad_evidence", "rows": rows}, indent=1) + "\n"
-    )
+    curves = {
+        f"{folder.name} {file.stem}": curve(file)
+        for folder in sorted(options.folder.glob("mtd-seed0*"))
+        for file in sorted(folder.glob("detector-*.csv"))
+    }
+    data = {"benchmark": "grad_evidence", "rows": rows, "mtd_curves": curves}
+    options.out.write_text(json.dumps(data, indent=1) + "\n")
     for row in rows:
         print(row["level"], {name: round(own["mean"], 2) for name, own in row["logits"].items()})
 

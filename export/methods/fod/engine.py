@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
-from pyad_edge.engine_input import MASK
-from pyad_edge.engine_manifest import (
-    AnomalyMap,
-    CorrelationHead,
-    CreatedWith,
-    Golden,
-    ManifestDraft,
-    Network,
-    Preprocessing,
-    ThresholdPolicy,
-    Training,
-)
-from pyad_edge.engine_manifest import Backbone as BackboneRecord
+from pyad_edge.engine_manifest import CorrelationHead, Preprocessing
 from pyad_edge.errors import BackendError
-from pyad_edge.export.engine_writer import write_engine
 from pyad_edge.export.methods.fod.graph import InferenceGraph
 from pyad_edge.export.methods.fod.model import Fod
 from pyad_edge.export.methods.fod.network_file import NetworkFile, write_network
 from pyad_edge.export.methods.fod.scoring import model_map
 from pyad_edge.export.methods.fod.settings import FodSettings
-from pyad_edge.export.methods.patchcore.engine import GOLDEN_TOLERANCE
 from pyad_edge.export.methods.patchcore.fit import Calibration
+from pyad_edge.export.methods.trained_engine import (
+    TrainedNetwork,
+    TrainingRecord,
+    write_trained_engine,
+)
 from pyad_edge.feeder import DeclaredInput
 from pyad_edge.input_choice import declared_pipeline, plain_pipeline
 from pyad_edge.pipeline import Pipeline
@@ -192,47 +181,19 @@ def export_engine(
         ResourceError: if the disk is full.
         SettingError: if the folder does not exist or may not be written.
     """
-    settings = model.settings
-    scores = [float(pipeline.own.score([frame]).image[0]) for frame in golden]
-    draft = ManifestDraft(
+    keys = {f"reference/keys/{k}": own for k, own in enumerate(model.keys) if own is not None}
+    network = TrainedNetwork(
         method="fod",
-        created_with=CreatedWith(
-            pyad_edge=version("pyad_edge"),
-            numpy=version("numpy"),
-            onnxruntime=str(pipeline.backend.info["version"]),
-        ),
-        backbone=BackboneRecord(
-            name=model.backbone,
-            weights_sha256=model.weights_sha256,
-            onnx_sha256=hashlib.sha256(model.network.model).hexdigest(),
-            outputs=model.network.outputs,
-        ),
-        preprocessing=model.preprocessing,
-        network=Network(input_size=pipeline.input_size, grid=model.head.levels[0].grid),
+        name=model.backbone,
+        weights_sha256=model.weights_sha256,
+        model=model.network.model,
+        outputs=model.network.outputs,
+        grid=model.head.levels[0].grid,
         head=model.head,
-        anomaly_map=AnomalyMap(sigma=settings.sigma),
-        score_meaning=MEANINGS[settings.score],
-        threshold=ThresholdPolicy(false_reject=settings.false_reject),
-        training=Training(
-            pictures=pictures,
-            calibration_pictures=len(calibration.scores),
-            fingerprint=fingerprint,
-            seed=settings.seed,
-            settings=dict(facts),
-        ),
-        golden=Golden(tolerance=GOLDEN_TOLERANCE),
-        input=model.declared.spec if model.declared is not None else None,
+        meaning=MEANINGS[model.settings.score],
+        preprocessing=model.preprocessing,
+        declared=model.declared,
+        tensors=keys,
     )
-    tensors: dict[str, NDArray[Any]] = {
-        "network/onnx": np.frombuffer(model.network.model, np.uint8),
-        "calibration/scores": calibration.scores,
-        "calibration/map_maxima": calibration.map_maxima,
-        "golden/frames": golden,
-        "golden/scores": np.array(scores, np.float32),
-    }
-    for k, keys in enumerate(model.keys):
-        if keys is not None:
-            tensors[f"reference/keys/{k}"] = keys
-    if model.declared is not None and model.declared.masks:
-        tensors[MASK] = model.declared.masks[0]
-    return write_engine(path, manifest=draft, tensors=tensors)
+    record = TrainingRecord(pictures, golden, fingerprint, facts)
+    return write_trained_engine(path, network, pipeline, calibration, model.settings, record)

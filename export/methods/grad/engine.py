@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +13,19 @@ import torch
 from numpy.typing import NDArray
 
 from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
-from pyad_edge.engine_input import MASK
-from pyad_edge.engine_manifest import (
-    AnomalyMap,
-    CreatedWith,
-    Golden,
-    ManifestDraft,
-    Network,
-    Preprocessing,
-    ScoreMapHead,
-    ThresholdPolicy,
-    Training,
-)
-from pyad_edge.engine_manifest import Backbone as BackboneRecord
+from pyad_edge.engine_manifest import Preprocessing, ScoreMapHead
 from pyad_edge.errors import BackendError
-from pyad_edge.export.engine_writer import write_engine
 from pyad_edge.export.methods.grad.agreement import model_map
 from pyad_edge.export.methods.grad.detector import GradModel
 from pyad_edge.export.methods.grad.graph import OUTPUT, InferenceGraph
 from pyad_edge.export.methods.grad.network_file import NetworkFile, write_network
 from pyad_edge.export.methods.grad.settings import GradSettings
-from pyad_edge.export.methods.patchcore.engine import GOLDEN_TOLERANCE
 from pyad_edge.export.methods.patchcore.fit import Calibration
+from pyad_edge.export.methods.trained_engine import (
+    TrainedNetwork,
+    TrainingRecord,
+    write_trained_engine,
+)
 from pyad_edge.feeder import DeclaredInput
 from pyad_edge.input_choice import declared_pipeline, plain_pipeline
 from pyad_edge.pipeline import Pipeline
@@ -185,43 +174,19 @@ def export_engine(
         ResourceError: if the disk is full.
         SettingError: if the folder does not exist or may not be written.
     """
-    settings = model.settings
-    scores = [float(pipeline.own.score([frame]).image[0]) for frame in golden]
-    digest = hashlib.sha256(model.network.model).hexdigest()
-    draft = ManifestDraft(
+    network = TrainedNetwork(
         method="grad",
-        created_with=CreatedWith(
-            pyad_edge=version("pyad_edge"),
-            numpy=version("numpy"),
-            onnxruntime=str(pipeline.backend.info["version"]),
-        ),
+        name=model.name,
         # Trained from scratch: the weights come from nowhere but the file.
-        backbone=BackboneRecord(
-            name=model.name, weights_sha256=None, onnx_sha256=digest, outputs=(OUTPUT,)
-        ),
-        preprocessing=model.preprocessing,
-        network=Network(input_size=pipeline.input_size, grid=model.network.grid),
+        weights_sha256=None,
+        model=model.network.model,
+        outputs=(OUTPUT,),
+        grid=model.network.grid,
         head=model.head,
-        anomaly_map=AnomalyMap(sigma=settings.sigma),
-        score_meaning=MEANING,
-        threshold=ThresholdPolicy(false_reject=settings.false_reject),
-        training=Training(
-            pictures=pictures,
-            calibration_pictures=len(calibration.scores),
-            fingerprint=fingerprint,
-            seed=settings.seed,
-            settings=dict(facts),
-        ),
-        golden=Golden(tolerance=GOLDEN_TOLERANCE),
-        input=model.declared.spec if model.declared is not None else None,
+        meaning=MEANING,
+        preprocessing=model.preprocessing,
+        declared=model.declared,
+        tensors={},
     )
-    tensors: dict[str, NDArray[Any]] = {
-        "network/onnx": np.frombuffer(model.network.model, np.uint8),
-        "calibration/scores": calibration.scores,
-        "calibration/map_maxima": calibration.map_maxima,
-        "golden/frames": golden,
-        "golden/scores": np.array(scores, np.float32),
-    }
-    if model.declared is not None and model.declared.masks:
-        tensors[MASK] = model.declared.masks[0]
-    return write_engine(path, manifest=draft, tensors=tensors)
+    record = TrainingRecord(pictures, golden, fingerprint, facts)
+    return write_trained_engine(path, network, pipeline, calibration, model.settings, record)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 
-import numpy as np
-import torch
-
-from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
-from pyad_edge.errors import BackendError
 from pyad_edge.export.methods.fod.graph import InferenceGraph
-from pyad_edge.export.networks import first_line, require
-from pyad_edge.export.onnx import OPSETS, finish, quiet
+from pyad_edge.export.methods.traced_network import check_traced, noise, trace
+from pyad_edge.export.networks import require
+from pyad_edge.export.onnx import finish
 
 __all__ = ["NetworkFile", "write_network"]
-
-MAX_RELATIVE_ERROR = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,28 +46,10 @@ def write_network(
     Raises:
         BackendError: if torch cannot write the file, or it computes something else.
     """
-    values = np.random.default_rng(0).normal(size=(2, 3, *size))
-    image = torch.from_numpy(values.astype(np.float32))
-    buffer = io.BytesIO()
-    with quiet(), torch.no_grad():
-        wanted = [output.numpy() for output in graph(image)]
-        try:
-            torch.onnx.export(
-                graph,
-                (image,),
-                buffer,
-                dynamo=False,
-                opset_version=OPSETS[0],
-                input_names=["image"],
-                output_names=list(graph.outputs),
-                dynamic_axes={key: {0: "N"} for key in ("image", *graph.outputs)},
-                do_constant_folding=True,
-            )
-        except Exception as error:  # whatever the exporter does not like
-            raise BackendError(
-                f"[fod] torch {torch.__version__} cannot write {name} as ONNX opset {OPSETS[0]}: "
-                f"{first_line(error)}. Choose another --backbone."
-            ) from error
+    image, what = noise(size), f"[fod] {name}"
+    traced, wanted = trace(
+        graph, image, graph.outputs, what=what, way_out="Choose another --backbone."
+    )
     outputs = graph.outputs[: graph.visible]
     about = {
         "name": name,
@@ -86,8 +61,9 @@ def write_network(
         "strides": [1] * len(outputs),
         "channels": [output.shape[1] for output in wanted[: graph.visible]],
     }
-    model = finish(_hide(buffer.getvalue(), outputs), about)
-    return NetworkFile(model, outputs, _compare(outputs, model, image, wanted, name))
+    model = finish(_hide(traced, outputs), about)
+    error = check_traced(model, outputs, image, wanted[: graph.visible], what=what)
+    return NetworkFile(model, outputs, error)
 
 
 def _hide(model: bytes, outputs: tuple[str, ...]) -> bytes:
@@ -98,24 +74,3 @@ def _hide(model: bytes, outputs: tuple[str, ...]) -> bytes:
     del proto.graph.output[:]
     proto.graph.output.extend(kept)
     return bytes(proto.SerializeToString(deterministic=True))
-
-
-def _compare(
-    outputs: tuple[str, ...],
-    model: bytes,
-    image: torch.Tensor,
-    wanted: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]],
-    name: str,
-) -> float:
-    backend = OnnxRuntimeBackend(model, outputs=outputs)
-    worst = 0.0
-    for count in (1, 2):
-        for a, b in zip(wanted, backend.run(image[:count].numpy()), strict=False):
-            scale = max(float(np.abs(a).max()), 1e-30)
-            worst = max(worst, float(np.abs(a[:count].astype(np.float64) - b).max()) / scale)
-    if not worst <= MAX_RELATIVE_ERROR:  # NaN too
-        raise BackendError(
-            f"[fod] {name} as ONNX differs from torch by {worst:.1e} relative; at most "
-            f"{MAX_RELATIVE_ERROR:.0e} is accepted. Did the training diverge?"
-        )
-    return worst

@@ -14,9 +14,19 @@ from numpy.typing import NDArray
 
 from pyad_edge.ops._native import native
 
-__all__ = ["bilinear_upsample", "resize_antialiased", "upsample_and_smooth"]
+__all__ = [
+    "Taps",
+    "bilinear_upsample",
+    "resize_antialiased",
+    "resize_taps",
+    "smooth_taps",
+    "upsample_and_smooth",
+    "upsample_taps",
+]
 
 Matrix = NDArray[np.float64]
+# Of each output: its first input, (outputs,), and the weights from there on, (outputs, taps).
+Taps = tuple[NDArray[np.int64], Matrix]
 
 
 @lru_cache(maxsize=64)
@@ -26,6 +36,11 @@ def resize_antialiased(size: int, new_size: int, begin: int, end: int) -> Any:
     A triangle of half-width max(1, size / new_size) stands at each output's half-pixel centre; the
     weights of the inputs under it are normalised, which is also the border rule (as in Pillow).
     """
+    return _banded(size, *resize_taps(size, new_size, begin, end))
+
+
+def resize_taps(size: int, new_size: int, begin: int, end: int) -> Taps:
+    """What :func:`resize_antialiased` is made of."""
     scale = size / new_size
     width = max(1.0, scale)
     centres = scale * (np.arange(begin, end) + 0.5)  # (outputs,)
@@ -35,14 +50,13 @@ def resize_antialiased(size: int, new_size: int, begin: int, end: int) -> Any:
     weights = np.maximum(1.0 - np.abs(inputs + 0.5 - centres[:, None]) / width, 0.0)
     weights[inputs >= last[:, None]] = 0.0
     weights /= weights.sum(axis=1, keepdims=True)
-    return _banded(size, first, weights)
+    return first, weights
 
 
 @lru_cache(maxsize=64)
 def bilinear_upsample(size: int, new_size: int) -> Any:
     """Plain bilinear interpolation from ``size`` to ``new_size`` (half-pixel centres, clamped)."""
-    first, weights = _bilinear(size, new_size)
-    return _banded(size, first, weights)
+    return _banded(size, *upsample_taps(size, new_size))
 
 
 @lru_cache(maxsize=64)
@@ -55,9 +69,14 @@ def upsample_and_smooth(size: int, new_size: int, sigma: float, align_corners: b
     The Gaussian is cut at radius int(4 sigma + 0.5), normalised, and sees the signal mirrored about
     the edge of the border sample (``scipy.ndimage``'s mode "reflect").
     """
-    first, weights = _bilinear(size, new_size, align_corners)
+    return _banded(size, *smooth_taps(size, new_size, sigma, align_corners))
+
+
+def smooth_taps(size: int, new_size: int, sigma: float, align_corners: bool = False) -> Taps:
+    """What :func:`upsample_and_smooth` is made of."""
+    first, weights = upsample_taps(size, new_size, align_corners)
     if sigma == 0.0:
-        return _banded(size, first, weights)
+        return first, weights
     radius = int(4.0 * sigma + 0.5)
     offsets = np.arange(-radius, radius + 1)
     gaussian = np.exp(-0.5 * (offsets / sigma) ** 2)
@@ -73,12 +92,11 @@ def upsample_and_smooth(size: int, new_size: int, sigma: float, align_corners: b
         place = first[sampled] - begin
         smooth[outputs, place] += weight * weights[sampled, 0]
         smooth[outputs, place + 1] += weight * weights[sampled, 1]  # 0 beyond the last input
-    return _banded(size, begin, smooth)
+    return begin, smooth
 
 
-def _bilinear(
-    size: int, new_size: int, align_corners: bool = False
-) -> tuple[NDArray[np.int64], Matrix]:
+def upsample_taps(size: int, new_size: int, align_corners: bool = False) -> Taps:
+    """What :func:`bilinear_upsample` is made of; a tap beyond the last input has the weight 0."""
     if align_corners:  # a single output is the first input, as in torch
         centres = np.arange(new_size) * (size - 1) / max(new_size - 1, 1)
     else:

@@ -1,0 +1,1 @@
+"""What an engine is exported to: other runtimes, devices and servers."""

@@ -1,0 +1,175 @@
+"""The networks of an engine, each with its head, and what is made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pyad_edge.engine import Engine
+from pyad_edge.engine_manifest import MemoryBankHead, member_tensor
+from pyad_edge.errors import BackendError, SettingError
+from pyad_edge.export.targets.onnx_pipeline.faults import Faults
+from pyad_edge.export.targets.onnx_pipeline.graph import GraphBuilder
+from pyad_edge.export.targets.onnx_pipeline.memory_bank import bank_scores
+from pyad_edge.export.targets.onnx_pipeline.network import InnerNetwork, common_opset
+from pyad_edge.export.targets.onnx_pipeline.parts import NetworkOutputs, Scored
+from pyad_edge.export.targets.onnx_pipeline.preprocess import (
+    FrameInput,
+    frame_planes,
+    network_input,
+)
+from pyad_edge.export.targets.onnx_pipeline.settings import PipelineSettings
+from pyad_edge.feeder import DeclaredInput, Feeder
+from pyad_edge.geometry import FramePlan
+from pyad_edge.input_choice import choose_input
+
+__all__ = ["Members"]
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """An engine taken apart for its graph.
+
+    Attributes:
+        engine: verified.
+        settings: sizes of the graph.
+        frame: the graph's input.
+        declared: the engine's own input; None: it declares none.
+        networks: of each member.
+        opset: of the graph.
+    """
+
+    engine: Engine
+    settings: PipelineSettings
+    frame: FrameInput
+    declared: DeclaredInput | None
+    networks: tuple[InnerNetwork, ...]
+    opset: int
+
+    @classmethod
+    def of(cls, engine: Engine, settings: PipelineSettings, size: tuple[int, int]) -> Members:
+        """Take an engine apart for frames of (H, W) pixels.
+
+        Raises:
+            SettingError: if something of it has no form in a graph of standard operators.
+            BackendError: if a network has other operators, or takes another batch.
+            DataError: if its region of interest leaves nothing of such frames.
+        """
+        manifest, declared = engine.manifest, choose_input(engine)
+        _refuse(engine, settings, size, declared)
+        golden = engine.tensors["golden/frames"]
+        channels = int(golden.shape[3]) if golden.ndim == 4 else None
+        networks = []
+        for index, _ in enumerate((manifest, *(manifest.members or ()))):
+            model = bytes(engine.tensors[member_tensor(index, "network/onnx")])
+            what = "the network" if not index else f"the network of member {index}"
+            network = InnerNetwork.read(model, what)
+            if network.batch not in (None, settings.batch):
+                raise BackendError(
+                    f"[export onnx] {what} of this engine takes {network.batch} pictures at a "
+                    f"time, got batch={settings.batch}. Use that, or export its backbone for any."
+                )
+            networks.append(network)
+        return cls(
+            engine=engine,
+            settings=settings,
+            frame=FrameInput(size, str(golden.dtype), channels),
+            declared=declared,
+            networks=tuple(networks),
+            opset=common_opset(settings.opset, networks),
+        )
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """(H, W) of the anomaly map."""
+        return self.engine.manifest.network.input_size
+
+    def put_into(self, graph: GraphBuilder, frame: str, faults: Faults) -> Scored:
+        """Everything from frames to picture scores and maps."""
+        manifest = self.engine.manifest
+        planes = frame_planes(
+            graph,
+            frame,
+            self.declared,
+            color_order=manifest.preprocessing.color_order,
+            faults=faults,
+        )
+        members = (manifest, *(manifest.members or ()))
+        scored = []
+        for index, member in enumerate(members):
+            with graph.scope(f"member{index}" if len(members) > 1 else "pipeline"):
+                scored.append(self._member(graph, planes, index, member, faults))
+        return scored[0]
+
+    def _member(
+        self, graph: GraphBuilder, planes: str, index: int, member: Any, faults: Faults
+    ) -> Scored:
+        network, names = self.networks[index], member.backbone.outputs
+        plan = self._plan(member)
+        spec = self.engine.manifest.input
+        picture = network_input(
+            graph,
+            planes,
+            member.preprocessing,
+            frame_size=self.frame.size,
+            plan=plan,
+            padding=(spec.padding or 0) if spec is not None else 0,
+        )
+        values = network.put_into(graph, picture, names, prefix=f"network{index}")
+        size = member.network.input_size
+        outputs = NetworkOutputs(
+            graph=graph,
+            values=tuple(values),
+            shapes=tuple(network.shapes(names, (1, 3, *size))),
+            grid=member.network.grid,
+            size=size,
+            sigma=member.anomaly_map.sigma,
+            plan=plan,
+            faults=faults,
+        )
+        return self._head(outputs, index, member.head)
+
+    def _head(self, outputs: NetworkOutputs, index: int, head: Any) -> Scored:
+        tensors = self.engine.tensors
+        if isinstance(head, MemoryBankHead):
+            bank = tensors[member_tensor(index, "bank/features")]
+            return bank_scores(outputs, bank, head, chunk_rows=self.settings.chunk_rows)
+        raise SettingError(f"[export onnx] the head '{head.type}' has no form in a graph yet.")
+
+    def _plan(self, member: Any) -> FramePlan | None:
+        """What of a frame counts for a member; None: everything, the frame fills the input."""
+        if self.declared is None:
+            return None
+        feeder = Feeder(
+            member.preprocessing,
+            self.declared,
+            grid=member.network.grid,
+            sigma=member.anomaly_map.sigma,
+        )
+        return feeder.plan(self.frame.size)
+
+
+def _refuse(
+    engine: Engine,
+    settings: PipelineSettings,
+    size: tuple[int, int],
+    declared: DeclaredInput | None,
+) -> None:
+    manifest = engine.manifest
+    if declared is not None and declared.policy == "tile":
+        raise SettingError(
+            "[export onnx] this engine cuts its frames into tiles (size policy 'tile'); a graph "
+            "runs its network once. Train with --size-policy resize or letterbox."
+        )
+    if declared is not None and declared.frame_size not in (None, size):
+        wanted = declared.frame_size
+        raise SettingError(
+            f"[export onnx] this engine takes frames of {wanted} (height, width) alone (size "
+            f"policy 'error'), got frame_size={size}. Leave frame_size out."
+        )
+    if manifest.index is not None and not settings.exact_search:
+        raise SettingError(
+            "[export onnx] this engine searches its bank with an approximate index (IVF-PQ), which "
+            "has no form in standard operators. Ask for exact_search, with which scores differ "
+            "from the engine's by what its index misses; or train with a coreset instead."
+        )

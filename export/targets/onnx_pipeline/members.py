@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from pyad_edge.engine import Engine
-from pyad_edge.engine_manifest import MemoryBankHead, member_tensor
+from pyad_edge.engine_heads import Head
+from pyad_edge.engine_manifest import (
+    CorrelationHead,
+    CosineHead,
+    Manifest,
+    Member,
+    MemoryBankHead,
+    member_tensor,
+)
 from pyad_edge.errors import BackendError, SettingError
+from pyad_edge.export.targets.onnx_pipeline.correlation_head import correlation_scores
+from pyad_edge.export.targets.onnx_pipeline.cosine import cosine_scores
+from pyad_edge.export.targets.onnx_pipeline.ensemble import fused
 from pyad_edge.export.targets.onnx_pipeline.faults import Faults
 from pyad_edge.export.targets.onnx_pipeline.graph import GraphBuilder
 from pyad_edge.export.targets.onnx_pipeline.memory_bank import bank_scores
@@ -18,6 +28,8 @@ from pyad_edge.export.targets.onnx_pipeline.preprocess import (
     frame_planes,
     network_input,
 )
+from pyad_edge.export.targets.onnx_pipeline.refinement import check_batch, refined
+from pyad_edge.export.targets.onnx_pipeline.score_map import score_map_scores
 from pyad_edge.export.targets.onnx_pipeline.settings import PipelineSettings
 from pyad_edge.feeder import DeclaredInput, Feeder
 from pyad_edge.geometry import FramePlan
@@ -36,6 +48,7 @@ class Members:
         frame: the graph's input.
         declared: the engine's own input; None: it declares none.
         networks: of each member.
+        refinement: its network; None: the map is the head's.
         opset: of the graph.
     """
 
@@ -44,6 +57,7 @@ class Members:
     frame: FrameInput
     declared: DeclaredInput | None
     networks: tuple[InnerNetwork, ...]
+    refinement: InnerNetwork | None
     opset: int
 
     @classmethod
@@ -70,13 +84,16 @@ class Members:
                     f"time, got batch={settings.batch}. Use that, or export its backbone for any."
                 )
             networks.append(network)
+        refinement = _refinement(engine, settings)
+        inside = [*networks, refinement] if refinement is not None else networks
         return cls(
             engine=engine,
             settings=settings,
             frame=FrameInput(size, str(golden.dtype), channels),
             declared=declared,
             networks=tuple(networks),
-            opset=common_opset(settings.opset, networks),
+            refinement=refinement,
+            opset=common_opset(settings.opset, inside),
         )
 
     @property
@@ -94,16 +111,41 @@ class Members:
             color_order=manifest.preprocessing.color_order,
             faults=faults,
         )
-        members = (manifest, *(manifest.members or ()))
-        scored = []
-        for index, member in enumerate(members):
-            with graph.scope(f"member{index}" if len(members) > 1 else "pipeline"):
-                scored.append(self._member(graph, planes, index, member, faults))
-        return scored[0]
+        found, first = [], None
+        for index, member in enumerate((manifest, *(manifest.members or ()))):
+            with graph.scope(f"member{index}"):
+                outputs = self._outputs(graph, planes, index, member, faults)
+                found.append(self._head(outputs, index, member.head))
+            first = first or outputs
+        scored = found[0]
+        if manifest.fusion is not None:
+            with graph.scope("ensemble"):
+                scored = fused(graph, found, manifest.fusion)
+        if first is None or manifest.refinement is None or self.refinement is None:
+            return scored
+        masked = self.declared is not None and len(self.declared.masks) > 0
+        gain = first.plan.gain if masked and first.plan is not None else None
+        with graph.scope("refinement"):
+            return refined(
+                graph,
+                scored,
+                self.refinement,
+                manifest.refinement,
+                picture=first.picture,
+                size=self.map_size,
+                shown=None if gain is None else gain > 0,
+                faults=faults,
+            )
 
-    def _member(
-        self, graph: GraphBuilder, planes: str, index: int, member: Any, faults: Faults
-    ) -> Scored:
+    def _outputs(
+        self,
+        graph: GraphBuilder,
+        planes: str,
+        index: int,
+        member: Manifest | Member,
+        faults: Faults,
+    ) -> NetworkOutputs:
+        """A member's network behind the frames."""
         network, names = self.networks[index], member.backbone.outputs
         plan = self._plan(member)
         spec = self.engine.manifest.input
@@ -115,28 +157,30 @@ class Members:
             plan=plan,
             padding=(spec.padding or 0) if spec is not None else 0,
         )
-        values = network.put_into(graph, picture, names, prefix=f"network{index}")
         size = member.network.input_size
-        outputs = NetworkOutputs(
+        return NetworkOutputs(
             graph=graph,
-            values=tuple(values),
+            picture=picture,
+            values=tuple(network.put_into(graph, picture, names, prefix=f"network{index}")),
             shapes=tuple(network.shapes(names, (1, 3, *size))),
-            grid=member.network.grid,
             size=size,
             sigma=member.anomaly_map.sigma,
             plan=plan,
             faults=faults,
         )
-        return self._head(outputs, index, member.head)
 
-    def _head(self, outputs: NetworkOutputs, index: int, head: Any) -> Scored:
+    def _head(self, outputs: NetworkOutputs, index: int, head: Head) -> Scored:
         tensors = self.engine.tensors
         if isinstance(head, MemoryBankHead):
             bank = tensors[member_tensor(index, "bank/features")]
             return bank_scores(outputs, bank, head, chunk_rows=self.settings.chunk_rows)
-        raise SettingError(f"[export onnx] the head '{head.type}' has no form in a graph yet.")
+        if isinstance(head, CosineHead):
+            return cosine_scores(outputs, head)
+        if isinstance(head, CorrelationHead):
+            return correlation_scores(outputs, head, tensors)
+        return score_map_scores(outputs)
 
-    def _plan(self, member: Any) -> FramePlan | None:
+    def _plan(self, member: Manifest | Member) -> FramePlan | None:
         """What of a frame counts for a member; None: everything, the frame fills the input."""
         if self.declared is None:
             return None
@@ -147,6 +191,18 @@ class Members:
             sigma=member.anomaly_map.sigma,
         )
         return feeder.plan(self.frame.size)
+
+
+def _refinement(engine: Engine, settings: PipelineSettings) -> InnerNetwork | None:
+    """The network of an engine's refinement, fit for the graph's batch."""
+    refinement = engine.manifest.refinement
+    if refinement is None:
+        return None
+    model = bytes(engine.tensors["refinement/onnx"])
+    network = InnerNetwork.read(model, "the refinement")
+    size = engine.manifest.network.input_size
+    check_batch(network, settings.batch, (4 if refinement.picture else 1, *size))
+    return network
 
 
 def _refuse(

@@ -17,9 +17,9 @@ class NetworkOutputs:
 
     Attributes:
         graph: that all of this is part of.
+        picture: the network's input, (N, 3, H, W) float32.
         values: names of the network's outputs.
         shapes: of these, for one picture.
-        grid: (h, w), patches of a picture.
         size: (H, W) of the map: the network's input.
         sigma: of the map's Gaussian, in pixels of it.
         plan: what of the frame counts; None: everything.
@@ -27,9 +27,9 @@ class NetworkOutputs:
     """
 
     graph: GraphBuilder
+    picture: str
     values: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
-    grid: tuple[int, int]
     size: tuple[int, int]
     sigma: float
     plan: FramePlan | None

@@ -41,6 +41,7 @@ class PipelineSettings:
     exact_search: bool = False
 
     def __post_init__(self) -> None:
+        """Refuse what cannot be used."""
         if self.frame_size is not None:
             if len(self.frame_size) != 2:
                 raise SettingError(

@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pyad_edge.backends.onnxruntime import METADATA_KEY, OnnxRuntimeBackend, open_session
 from pyad_edge.errors import BackendError, SettingError
+from pyad_edge.onnx_gate.check import check_network
+from pyad_edge.onnx_gate.errors import GateError
 
 __all__ = ["EMBEDDED", "Backbone", "BackboneMetadata", "parse_layers", "resolve_backbone"]
 
@@ -120,11 +122,13 @@ def resolve_backbone(
         The backbone, tried on one picture of zeros.
 
     Raises:
-        BackendError: if there is no such backbone, the file cannot be run, its metadata is broken
-            or does not describe its outputs, or a layer does not exist.
+        BackendError: if there is no such backbone, the file has something that no engine may have
+            or cannot be run, its metadata is broken or does not describe its outputs, or a layer
+            does not exist.
         SettingError: if layers are repeated, or pre-processing is given for a file that states it.
     """
     source, model = _read(spec)
+    _judge(source, model)
     session = open_session(model, threads=1)
     offered = tuple(str(output.name) for output in session.get_outputs())
     stated = METADATA_KEY in session.get_modelmeta().custom_metadata_map
@@ -164,6 +168,17 @@ def resolve_backbone(
         std=about.std,
         color_order=about.color_order,
     )
+
+
+def _judge(source: str, model: bytes) -> None:
+    """What the line would refuse in an engine is refused before anything is fitted on it."""
+    try:
+        check_network(model, input_shape=(1, 3, PROBE_SIZE, PROBE_SIZE), declared=True)
+    except GateError as error:
+        raise BackendError(
+            f"[backbone] {source} is refused: {error}. Nothing has run it; docs/engine-format.md "
+            "lists what a network may have. Use a file that `pyad-edge backbone export` wrote."
+        ) from error
 
 
 def _read(spec: str | Path) -> tuple[str, bytes]:

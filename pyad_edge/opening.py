@@ -15,6 +15,7 @@ from pyad_edge.engine_manifest import (
     ScoreMapHead,
     member_tensor,
 )
+from pyad_edge.engine_networks import check_networks
 from pyad_edge.ensemble_pipeline import EnsemblePipeline
 from pyad_edge.feeder import DeclaredInput
 from pyad_edge.heads.approximate_index import ApproximateBank
@@ -50,10 +51,11 @@ def build_pipeline(
     Raises:
         BackendError: if the network does not run here, or the engine's index needs faiss.
         DataError: if the mask's file cannot be read.
-        EngineError: if faiss cannot read the index.
+        EngineError: if a network has something that is not allowed, or faiss cannot read the index.
         SettingError: if the input asked for would change what scores mean, or the backend is
             unknown or has no such precision, device or threads.
     """
+    check_networks(engine)  # before any native parser sees one of them
     declared = choose_input(
         engine,
         color_order=color_order,

@@ -9,7 +9,7 @@ from pyad_edge.engine_manifest import Manifest
 from pyad_edge.errors import EngineError
 from pyad_edge.pipeline import Pipeline
 
-__all__ = ["check_golden"]
+__all__ = ["check_golden", "least_scale"]
 
 
 _TINY = float(np.finfo(np.float32).tiny)
@@ -32,7 +32,7 @@ def check_golden(pipeline: Pipeline, engine: Engine, *, tolerance: float) -> flo
         EngineError: if a score drifted further, or is not a number.
     """
     expected = engine.tensors["golden/scores"]
-    floor = max(0.1 * float(np.abs(expected).max()), _raw_zero(engine.manifest), _TINY)
+    floor = least_scale(engine)
     largest = 0.0
     for n, frame in enumerate(engine.tensors["golden/frames"]):
         score = float(pipeline.own.score([frame]).image[0])
@@ -55,6 +55,12 @@ def check_golden(pipeline: Pipeline, engine: Engine, *, tolerance: float) -> flo
             )
         largest = max(largest, drift)
     return largest
+
+
+def least_scale(engine: Engine) -> float:
+    """What the smallest scores are measured against, see :func:`check_golden`."""
+    largest = float(np.abs(engine.tensors["golden/scores"]).max())
+    return max(0.1 * largest, _raw_zero(engine.manifest), _TINY)
 
 
 def _raw_zero(manifest: Manifest) -> float:

@@ -20,7 +20,7 @@ from pyad_edge.images import list_images
 from pyad_edge.options import BackendName, Device, EngineFile, Precision
 from pyad_edge.runtime import Runtime
 
-__all__ = ["calibration_batch", "prepare", "prepare_command", "quantise"]
+__all__ = ["calibration_batch", "prepare", "prepare_command", "quantise", "spread_pictures"]
 
 MAX_PICTURES = 64  # more move the ranges of values no further
 
@@ -74,15 +74,21 @@ def calibration_batch(paths: Sequence[Path], engine: Engine) -> Float32:
         raise DataError(
             "[prepare] the folder has no pictures to calibrate with. Name one of good parts."
         )
-    chosen = np.linspace(0, len(paths) - 1, min(len(paths), MAX_PICTURES)).round().astype(int)
+    chosen = spread_pictures(paths)
     runtime = Runtime(engine)
     pixel_format = runtime.info["input"]["pixel_format"]
     batch = np.empty((len(chosen), 3, *runtime.pipeline.input_size), np.float32)
     for n, path in enumerate(chosen):
-        frame = read_frame(paths[path], pixel_format)
+        frame = read_frame(path, pixel_format)
         # Files are RGB where no format is declared.
         runtime.pipeline.write_input(frame, out=batch[n : n + 1], run=n, color_order="rgb")
     return batch
+
+
+def spread_pictures(paths: Sequence[Path]) -> list[Path]:
+    """At most 64 of them, spread evenly over the list."""
+    chosen = np.linspace(0, len(paths) - 1, min(len(paths), MAX_PICTURES)).round().astype(int)
+    return [paths[n] for n in chosen]
 
 
 def quantise(engine: Engine, calibration: Float32) -> CacheEntry:

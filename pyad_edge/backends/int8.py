@@ -30,6 +30,7 @@ _SCHEME = 1  # counts up when the same pictures would give another network
 _KIND = "int8"
 # Levels whose products of 8 bits add up in 32 bits. Without one, onnxruntime adds pairs in 16.
 _EXACT_LEVELS = {"avx2vnni", "avx512vnni", "avx512amx", "neon", "neondot"}
+_SYMMETRIC = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
 _HEADERS = {"onnx.infer": "onnxruntime.quant", "onnx.quant.pre_process": "onnxruntime.quant"}
 
 
@@ -84,12 +85,21 @@ def make_int8(model: bytes, calibration: Float32, *, engine: str) -> CacheEntry:
     return CacheEntry(content, about)
 
 
-def quantize(model: bytes, calibration: Float32) -> bytes:
+def quantize(
+    model: bytes,
+    calibration: Float32,
+    *,
+    symmetric: bool = False,
+    reduce_range: bool | None = None,
+) -> bytes:
     """Quantise a network (QDQ form: ONNX Runtime and OpenVINO both read it).
 
     Args:
         model: bytes of an ONNX file with float32 weights inside.
         calibration: (n, 3, H, W) float32, preprocessed pictures that values range over.
+        symmetric: TensorRT's form: activations int8 around zero, biases in floating point.
+        reduce_range: 7 bits for weights, so that sums of two products fit into 16 bits; None: what
+            this machine's processor needs.
 
     Returns:
         Bytes of an ONNX file with the same input and outputs.
@@ -115,11 +125,12 @@ def quantize(model: bytes, calibration: Float32) -> bytes:
                 _reader(tools, source, _with_room(proto.graph, calibration)),
                 quant_format=tools.QuantFormat.QDQ,
                 per_channel=True,
-                reduce_range=_reduce_range(),
-                activation_type=tools.QuantType.QUInt8,
+                reduce_range=_reduce_range() if reduce_range is None else reduce_range,
+                activation_type=tools.QuantType.QInt8 if symmetric else tools.QuantType.QUInt8,
                 weight_type=tools.QuantType.QInt8,
                 calibrate_method=tools.CalibrationMethod.MinMax,
                 nodes_to_exclude=_left_out(proto.graph),
+                extra_options=_SYMMETRIC if symmetric else {},
             )
             return made.read_bytes()
     except Exception as error:  # whatever the quantiser meets in a network it does not know

@@ -32,7 +32,7 @@ from pyad_edge.backends.openvino_model import (
 )
 from pyad_edge.errors import BackendError, SettingError
 
-__all__ = ["OpenVinoBackend", "OpenVinoSession", "examine"]
+__all__ = ["OpenVinoBackend", "OpenVinoSession", "examine", "load_openvino"]
 
 # precision: (what OpenVINO calls it as a hint, as a capability)
 _NAMES = {
@@ -91,7 +91,7 @@ class OpenVinoBackend:
                 input is not of that form, an output does not exist, or an operator would run in
                 another precision.
         """
-        self._ov = _openvino()
+        self._ov = load_openvino()
         count = thread_count("openvino", threads)
         self._core = self._ov.Core()
         self._device = _device(self._core, device)
@@ -306,7 +306,7 @@ def examine() -> dict[str, Any]:
     if found["version"] is None:
         return found
     try:
-        core = _openvino().Core()
+        core = load_openvino().Core()
         devices = tuple(core.available_devices)
         offered = {name: None for device in devices for name in _precisions(core, device)}
     except Exception as error:  # a doctor reports, whatever is wrong
@@ -321,7 +321,7 @@ def examine() -> dict[str, Any]:
     }
 
 
-def _openvino() -> Any:
+def load_openvino() -> Any:
     """The package, imported in silence.
 
     By itself the import reports the machine to Google Analytics and leaves files in ``~/intel``.

@@ -14,6 +14,7 @@ from pyad_edge.errors import BackendError
 __all__ = ["convolutions", "input_shape", "let_nan_through", "metadata_of"]
 
 _SLOPE = 1e-30  # of a ReLU
+_FLOATS = ("f32", "bf16", "f16")
 
 
 def let_nan_through(loaded: Any) -> None:
@@ -26,9 +27,12 @@ def let_nan_through(loaded: Any) -> None:
     """
     operators = importlib.import_module("openvino.opset13")
     for node in loaded.get_ops():
-        if node.get_type_name() != "Relu" or node.get_element_type().get_type_name() != "f32":
+        if node.get_type_name() != "Relu":
             continue
-        slope = operators.constant(np.array([_SLOPE], np.float32))
+        kind = node.get_element_type()
+        if kind.get_type_name() not in _FLOATS:
+            continue
+        slope = operators.constant(np.array([_SLOPE], np.float32), dtype=kind)  # 0 in f16: as good
         leaky = operators.prelu(node.input_value(0), slope)
         for target in node.output(0).get_target_inputs():
             target.replace_source_output(leaky.output(0))

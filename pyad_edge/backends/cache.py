@@ -1,17 +1,19 @@
 """Built things kept between starts: quantised networks, TensorRT plans. They are never shipped.
 
 What lies here is executed, so whoever writes it decides what this process does. The folder and its
-files must belong to this user and be writable by nobody else; every file carries the SHA-256 of its
-content; names are hashes of everything that the content depends on.
+files must belong to this user and be writable by nobody else, and are no links. Every file carries
+an HMAC-SHA256 of its name and content under a random key of this machine, so a file that was
+copied here or under another name is refused; names are hashes of everything that the content
+depends on.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
-import stat
-import tempfile
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,11 +21,20 @@ from pathlib import Path
 from typing import Any
 
 from pyad_edge.errors import BackendError, ResourceError
+from pyad_edge.private_files import (
+    UnsafeError,
+    check_folder,
+    make_folder,
+    read_private,
+    write_private,
+)
 
 __all__ = ["CacheEntry", "cache_folder", "cache_key", "cached", "load", "store"]
 
-_MAGIC = b"pyad_edge cache 1\n"
+_MAGIC = b"pyad_edge cache 2\n"
+_EARLIER = b"pyad_edge cache 1\n"  # without a key: as if it were not there
 _MAX_HEADER = 65536
+_KEY_FILE, _KEY_BYTES = "device.key", 32
 
 
 @dataclass(frozen=True)
@@ -87,16 +98,14 @@ def load(key: str, *, kind: str) -> CacheEntry | None:
     path = _path(key, kind)
     if not path.parent.is_dir():
         return None
-    _check_folder(path.parent)
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    except FileNotFoundError:
+        for folder in (path.parent.parent, path.parent):  # the upper one could exchange the other
+            check_folder(folder)
+        data = read_private(path)
+    except UnsafeError as error:
+        raise _refused(error) from error
+    if data is None or data.startswith(_EARLIER):
         return None
-    except OSError as error:
-        raise _refused(path, f"cannot be opened ({error.strerror})") from error
-    with os.fdopen(descriptor, "rb") as file:
-        _check_owner(path, os.fstat(file.fileno()))
-        data = file.read()
     return _unpack(data, path)
 
 
@@ -108,28 +117,17 @@ def store(key: str, content: bytes, *, kind: str, about: dict[str, Any]) -> Path
         ResourceError: if the folder cannot be made or written.
     """
     path = _path(key, kind)
-    header = json.dumps(
-        {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), "about": about},
-        sort_keys=True,
-    ).encode()
-    part = None
+    text = json.dumps(about, sort_keys=True)
     try:
         path.parent.parent.parent.mkdir(parents=True, exist_ok=True)
         for folder in (path.parent.parent, path.parent):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        _check_folder(path.parent)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")  # mode 0600
-        part = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
-            for piece in (_MAGIC, header, b"\n", content):
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+            make_folder(folder)
+        seal = _seal(_device_key(path.parent, make=True), path.name, text, content)
+        header = json.dumps({"hmac": seal, "about": text}).encode()
+        write_private(path, _MAGIC, header, b"\n", content)
+    except UnsafeError as error:
+        raise _refused(error) from error
     except OSError as error:
-        if part is not None:
-            with suppress(OSError):
-                part.unlink()
         raise ResourceError(
             f"[cache] cannot write {path} ({error.strerror or error}). Free some disk, or set "
             "PYAD_EDGE_CACHE to a folder that this user may write."
@@ -141,23 +139,32 @@ def _path(key: str, kind: str) -> Path:
     return cache_folder() / "backends" / f"{key}.{kind}"
 
 
-def _check_folder(folder: Path) -> None:
-    """The folder and the one above it, which could exchange it."""
-    for each in (folder.parent, folder):
-        try:
-            state = each.stat()
-        except OSError as error:
-            raise _refused(each, f"cannot be examined ({error.strerror})") from error
-        _check_owner(each, state)
+def _device_key(folder: Path, *, make: bool) -> bytes:
+    """The key of this machine and user; never leaves the folder.
+
+    Raises:
+        BackendError: if there is none, or it is damaged.
+        UnsafeError: if others may read or write it.
+    """
+    path = folder / _KEY_FILE
+    if make and not path.exists():
+        with suppress(FileExistsError):  # another process was faster
+            write_private(path, secrets.token_bytes(_KEY_BYTES), replace=False)
+    key = read_private(path, secret=True)
+    if key is None or len(key) != _KEY_BYTES:
+        raise BackendError(
+            f"[cache] the key {path} is {'missing' if key is None else 'damaged'}, so nobody can "
+            f"tell whether what lies in {folder} was made here. Delete that folder and run "
+            "`pyad-edge prepare` again."
+        )
+    return key
 
 
-def _check_owner(path: Path, state: os.stat_result) -> None:
-    if not hasattr(os, "getuid"):  # Windows: the user's profile is protected by its own lists
-        return
-    if state.st_uid != os.getuid():
-        raise _refused(path, f"belongs to user {state.st_uid}, not to user {os.getuid()}")
-    if state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise _refused(path, f"may be written by others (mode {stat.S_IMODE(state.st_mode):04o})")
+def _seal(key: bytes, name: str, about: str, content: bytes) -> str:
+    """HMAC-SHA256 in hex over name, note and content, none of which can pass for another."""
+    digest = hashlib.sha256(content).hexdigest()
+    message = json.dumps(["pyad_edge cache 2", name, about, digest]).encode()
+    return hmac.new(key, message, hashlib.sha256).hexdigest()
 
 
 def _unpack(data: bytes, path: Path) -> CacheEntry:
@@ -167,23 +174,28 @@ def _unpack(data: bytes, path: Path) -> CacheEntry:
     content = data[end + 1 :]
     try:
         header = json.loads(data[len(_MAGIC) : end])
-        sha256, about = header["sha256"], dict(header["about"])
-    except (ValueError, KeyError, TypeError) as error:
+        seal, text = header["hmac"], header["about"]
+        about = dict(json.loads(text))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path) from error
-    if hashlib.sha256(content).hexdigest() != sha256:
+    try:
+        wanted = _seal(_device_key(path.parent, make=False), path.name, text, content)
+    except UnsafeError as error:
+        raise _refused(error) from error
+    if not isinstance(seal, str) or not hmac.compare_digest(seal.encode(), wanted.encode()):
         raise _damaged(path)
     return CacheEntry(content, about)
 
 
-def _refused(path: Path, what: str) -> BackendError:
+def _refused(error: UnsafeError) -> BackendError:
     return BackendError(
-        f"[cache] {path} {what}, so what is in it cannot be trusted. Make it yours alone (chown, "
-        "chmod go-w), or set PYAD_EDGE_CACHE to a folder that is."
+        f"[cache] {error}, so what is in it cannot be trusted. Make it yours alone (chown, chmod "
+        "go-w; a key also go-r), or set PYAD_EDGE_CACHE to a folder that is."
     )
 
 
 def _damaged(path: Path) -> BackendError:
     return BackendError(
-        f"[cache] {path} is damaged: it does not match its own SHA-256. Delete it and run "
-        "`pyad-edge prepare` again."
+        f"[cache] {path} is damaged, or was not made on this machine: it does not match its "
+        "HMAC-SHA256. Delete it and run `pyad-edge prepare` again."
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import os
 from pathlib import Path
 
@@ -50,7 +53,8 @@ def test_folders_and_files_are_this_users_alone(folder: Path) -> None:
     finally:
         os.umask(before)
     assert [stat_mode(p) for p in (folder, path.parent, path)] == [0o700, 0o700, 0o600]
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert {p.name for p in path.parent.iterdir()} == {path.name, "device.key"}
+    assert stat_mode(path.with_name("device.key")) == 0o600
 
 
 def stat_mode(path: Path) -> int:
@@ -98,8 +102,8 @@ def test_any_flipped_byte_and_any_cut_is_noticed() -> None:
         path.write_bytes(good[:n])
         with pytest.raises(BackendError, match="is damaged"):
             cache.load(KEY, kind="plan")
-    for header in (b"{}", b"[]", b"{", b'{"sha256": 1, "about": 2}', b"\xff"):
-        path.write_bytes(b"pyad_edge cache 1\n" + header + b"\n" + content)
+    for header in (b"{}", b"[]", b"{", b'{"hmac": 1, "about": 2}', b"\xff", b"[" * 9999):
+        path.write_bytes(b"pyad_edge cache 2\n" + header + b"\n" + content)
         with pytest.raises(BackendError, match="is damaged"):
             cache.load(KEY, kind="plan")
 
@@ -116,7 +120,72 @@ def test_a_write_that_stopped_half_way_leaves_the_old_one(monkeypatch: pytest.Mo
     found = cache.load(KEY, kind="plan")
     assert found is not None
     assert found.content == b"old"
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert {p.name for p in path.parent.iterdir()} == {path.name, "device.key"}
+
+
+def test_what_another_machine_made_is_refused(folder: Path) -> None:
+    path = cache.store(KEY, b"a plan", kind="plan", about={"n": 1})
+    made = path.read_bytes()
+    path.with_name("device.key").unlink()
+    with pytest.raises(BackendError, match=r"device\.key is missing.*Delete that folder"):
+        cache.load(KEY, kind="plan")
+    cache.store(KEY, b"a plan", kind="plan", about={"n": 1})  # under a key of its own
+    assert path.read_bytes() != made
+    path.write_bytes(made)
+    with pytest.raises(BackendError, match="was not made on this machine"):
+        cache.load(KEY, kind="plan")
+
+
+def test_the_name_belongs_to_the_content() -> None:
+    path = cache.store(KEY, b"a plan", kind="plan", about={})
+    path.rename(path.with_suffix(".int8"))
+    with pytest.raises(BackendError, match="is damaged"):
+        cache.load(KEY, kind="int8")
+
+
+def test_whoever_knows_no_key_can_make_no_entry() -> None:
+    path = cache.store(KEY, b"a plan", kind="plan", about={})
+    magic, header, content = path.read_bytes().split(b"\n", 2)
+    forged = hmac.new(b"", content, hashlib.sha256).hexdigest()
+    for seal in (forged, "", None, 1, "\u00e9"):
+        entry = json.dumps({**json.loads(header), "hmac": seal}).encode()
+        path.write_bytes(b"\n".join([magic, entry, content]))
+        with pytest.raises(BackendError, match="is damaged"):
+            cache.load(KEY, kind="plan")
+
+
+def test_the_key_is_for_this_users_eyes(folder: Path) -> None:
+    path = cache.store(KEY, b"x", kind="plan", about={})
+    path.with_name("device.key").chmod(0o644)
+    for call in (
+        lambda: cache.load(KEY, kind="plan"),
+        lambda: cache.store(KEY, b"y", kind="plan", about={}),
+    ):
+        with pytest.raises(BackendError, match=r"device\.key may be read by others"):
+            call()
+    path.with_name("device.key").chmod(0o600)
+    path.with_name("device.key").write_bytes(b"short")
+    with pytest.raises(BackendError, match=r"device\.key is damaged"):
+        cache.load(KEY, kind="plan")
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_folder_that_is_a_link_is_refused(folder: Path, tmp_path: Path, level: int) -> None:
+    path = cache.store(KEY, b"x", kind="plan", about={})
+    chosen = (path.parent, folder)[level]
+    chosen.rename(tmp_path / "elsewhere")
+    chosen.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BackendError, match="is a link"):
+        cache.load(KEY, kind="plan")
+    with pytest.raises(BackendError, match="is a link"):
+        cache.store(KEY, b"y", kind="plan", about={})
+
+
+def test_entries_without_a_key_are_built_again() -> None:
+    path = cache.store(KEY, b"x", kind="plan", about={})
+    path.write_bytes(b'pyad_edge cache 1\n{"about": {}, "sha256": ""}\nx')
+    assert cache.load(KEY, kind="plan") is None
+    assert cache.cached(KEY, lambda: b"built", kind="plan") == b"built"
 
 
 def test_the_usual_folder_is_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,21 +25,29 @@ from pyad_edge.engine_manifest import ManifestDraft
 from pyad_edge.export.engine_writer import write_engine
 from pyad_edge.opening import build_pipeline
 
-__all__ = ["NAMES", "runnable"]
+__all__ = ["NAMES", "calibrated", "made", "runnable"]
 
 NAMES = ("reconpatch", "ensemble", "recontrast", "refined", "grad", "fod")
 
 
 def runnable(name: str, folder: Path, *, seed: int = 4) -> Path:
     """Write one of ``NAMES`` as ``v4_NAME.pyad``, calibrated on seven random pictures."""
-    draft, tensors = _made(name, seed)
-    path = folder / f"v4_{name}.pyad"
+    return calibrated(*made(name, seed), folder / f"v4_{name}.pyad", seed=seed)
+
+
+def calibrated(draft: ManifestDraft, tensors: Tensors, path: Path, *, seed: int = 4) -> Path:
+    """Write an engine whose network runs, with the scores of seven random pictures."""
     write_engine(path, manifest=draft, tensors=tensors)
     pipeline = build_pipeline(read_engine(path))
     rng = np.random.default_rng(seed)
-    pictures = [rng.integers(0, 256, (40, 44, 3), dtype=np.uint8) for _ in range(7)]
+    frames = tensors["golden/frames"]
+    kind = (frames.shape[3],) if frames.ndim == 4 else ()
+    levels = 256 if frames.dtype == np.uint8 else int(frames.max()) + 1
+    size = draft.input.frame_size if draft.input is not None else None
+    shape = (*(size or (40, 44)), *kind)
+    pictures = [rng.integers(0, levels, shape, dtype=frames.dtype) for _ in range(7)]
     scores = [pipeline.score([picture]) for picture in pictures]
-    golden = [pipeline.score([frame]) for frame in tensors["golden/frames"]]
+    golden = [pipeline.own.score([frame]) for frame in tensors["golden/frames"]]
     tensors |= {
         "calibration/scores": np.sort([float(s.image[0]) for s in scores]).astype(np.float32),
         "calibration/map_maxima": np.sort([float(s.maps.max()) for s in scores]).astype(np.float32),
@@ -48,7 +56,8 @@ def runnable(name: str, folder: Path, *, seed: int = 4) -> Path:
     return write_engine(path, manifest=draft, tensors=tensors)
 
 
-def _made(name: str, seed: int) -> tuple[ManifestDraft, Tensors]:
+def made(name: str, seed: int) -> tuple[ManifestDraft, Tensors]:
+    """One of ``NAMES`` before it is calibrated."""
     if name == "reconpatch":
         return reconpatch_engine(seed=seed, onnx=tiny_backbone((8, 8), seed))
     if name == "ensemble":

@@ -14,16 +14,15 @@ from pyad_edge.engine import Engine
 from pyad_edge.errors import BackendError, SettingError
 from pyad_edge.export.targets.onnx_pipeline.decision import decide, float32_limit, p_values
 from pyad_edge.export.targets.onnx_pipeline.faults import Faults
-from pyad_edge.export.targets.onnx_pipeline.graph import GraphBuilder
+from pyad_edge.export.targets.onnx_pipeline.graph import MAX_BYTES, GraphBuilder
 from pyad_edge.export.targets.onnx_pipeline.members import Members
 from pyad_edge.export.targets.onnx_pipeline.preprocess import FrameInput, frame_size_of
 from pyad_edge.export.targets.onnx_pipeline.settings import PipelineSettings
 
-__all__ = ["INPUT", "MAX_BYTES", "OUTPUTS", "THRESHOLD", "build_pipeline"]
+__all__ = ["INPUT", "OUTPUTS", "THRESHOLD", "build_pipeline"]
 
 INPUT, THRESHOLD = "frame", "threshold"
 OUTPUTS = ("score", "anomaly_map", "verdict", "p_value")
-MAX_BYTES = (1 << 31) - 1  # of a protobuf file
 
 
 def build_pipeline(engine: Engine, *, settings: PipelineSettings) -> Any:
@@ -36,7 +35,8 @@ def build_pipeline(engine: Engine, *, settings: PipelineSettings) -> Any:
     would refuse has the score NaN and the verdict FAULT; its map means nothing.
 
     Scores are the runtime's up to rounding: sums run in another order. The same engine and settings
-    give the same bytes.
+    give the same bytes. Nodes of the engine's networks are named ``network0/...`` and so on, in the
+    order of the members, and ``refinement_network/...``; no others are.
 
     Args:
         engine: verified.
@@ -92,7 +92,7 @@ def _model(
     ]
     nodes, constants = graph.used(OUTPUTS)
     total = sum(tensor.ByteSize() for tensor in constants)
-    if total > MAX_BYTES - (64 << 20):  # nodes and names
+    if total > MAX_BYTES:
         raise SettingError(
             f"[export onnx] the graph of {engine.path} would hold {total / 1e9:.2f} GB of weights "
             "and bank; one ONNX file has less than 2 GB. Train with a smaller --coreset."

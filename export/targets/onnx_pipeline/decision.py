@@ -15,8 +15,10 @@ OK, NG, FAULT = 0, 1, 2  # values of the output ``verdict``
 
 def float32_limit(value: float) -> np.float32:
     """The largest float32 that is not above a limit: float32 scores lie above both or neither."""
-    limit = np.float32(value)
-    return np.nextafter(limit, np.float32(-np.inf)) if float(limit) > value else limit
+    limit: np.float32 = np.float32(value)
+    if float(limit) > value:
+        limit = np.nextafter(limit, np.float32(-np.inf))
+    return limit
 
 
 def decide(graph: GraphBuilder, score: str, threshold: str, *, name: str) -> str:

@@ -11,8 +11,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-__all__ = ["GraphBuilder"]
+__all__ = ["MAX_BYTES", "GraphBuilder"]
 
+MAX_BYTES = (1 << 31) - (64 << 20)  # of constants: a protobuf file has less than 2 GB, with nodes
 _AXES_ARE_INPUTS = {"ReduceSum": 13}  # from this opset on; of the other reductions from 18 on
 
 

@@ -111,8 +111,10 @@ class Members:
             color_order=manifest.preprocessing.color_order,
             faults=faults,
         )
-        found, first = [], None
-        for index, member in enumerate((manifest, *(manifest.members or ()))):
+        members: tuple[Manifest | Member, ...] = (manifest, *(manifest.members or ()))
+        found: list[Scored] = []
+        first: NetworkOutputs | None = None
+        for index, member in enumerate(members):
             with graph.scope(f"member{index}"):
                 outputs = self._outputs(graph, planes, index, member, faults)
                 found.append(self._head(outputs, index, member.head))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyad_edge.errors import SettingError
-from pyad_edge.export.targets.onnx_pipeline.graph import GraphBuilder
+from pyad_edge.export.targets.onnx_pipeline.graph import MAX_BYTES, GraphBuilder
 
 __all__ = ["MAX_CHUNKS", "GraphBank"]
 
@@ -44,8 +44,13 @@ class GraphBank:
         """Add a bank's rows to a graph.
 
         Raises:
-            SettingError: if it has too many for chunks of this size.
+            SettingError: if it has too many for one file, or for chunks of this size.
         """
+        if rows.nbytes > MAX_BYTES:
+            raise SettingError(
+                f"[export onnx] a bank of {len(rows):,} rows has {rows.nbytes / 1e9:.2f} GB; one "
+                "ONNX file has less than 2 GB. Train with a smaller --coreset."
+            )
         count = -(-len(rows) // chunk_rows)
         if count > MAX_CHUNKS:
             raise SettingError(

@@ -42,9 +42,15 @@ class InnerNetwork:
             what: it is, for errors.
 
         Raises:
-            BackendError: if something in it is not of standard operators.
+            BackendError: if it is no ONNX model, or something in it is not of standard operators.
         """
-        proto = onnx.load_model_from_string(model)
+        try:
+            proto = onnx.load_model_from_string(model)
+        except Exception as error:  # protobuf's own class
+            raise BackendError(
+                f"[export onnx] {what} of this engine, {len(model):,} bytes, is no ONNX model. "
+                "Export the engine again."
+            ) from error
         domains = {entry.domain for entry in proto.opset_import}
         graph = proto.graph
         nested = {

@@ -47,6 +47,7 @@ class ExportSettings(BaseModel):
         device: that Triton runs the model on.
         max_batch: of any number, what Triton puts together at most.
         name: of Triton's model; None: that of the engine's file.
+        build: whether a plan is built, not only the network that it is built from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -59,6 +60,7 @@ class ExportSettings(BaseModel):
     device: Literal["cpu", "cuda"] = "cpu"
     max_batch: Annotated[int, Field(ge=1, le=256)] = 8
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")] | None = None
+    build: bool = True
 
     @model_validator(mode="after")
     def _possible(self) -> ExportSettings:
@@ -68,6 +70,8 @@ class ExportSettings(BaseModel):
             raise ValueError(
                 f"--calibration belongs to --precision int8, got {self.precision}: leave it out"
             )
+        if not self.build and self.target not in _PLANS:
+            raise ValueError(f"--no-build belongs to plans, got --to {self.target}: leave it out")
         if self.target in _PLANS and self.batch is None:
             raise ValueError(
                 f"a plan of {self.target} is for one batch size: give its number as --batch"
@@ -89,6 +93,7 @@ _OPTION_NAMES = {
     "device": "--device",
     "max_batch": "--max-batch",
     "name": "--name",
+    "build": "--no-build",
 }
 
 

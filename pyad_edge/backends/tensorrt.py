@@ -162,24 +162,35 @@ class TensorRtBackend:
             shape=shape,
         )
 
+    def plan(self, batch: int) -> bytes:
+        """The serialized plan of sessions for `batch` pictures, built where none is kept.
+
+        Raises:
+            BackendError: if the network does not take such a batch or cannot be built for it.
+            ResourceError: if what was built cannot be kept.
+        """
+        return self._plan(batch_shape(self.name, batch, self._size, self._shape))
+
+    def _plan(self, shape: tuple[int, int, int, int]) -> bytes:
+        return cached(
+            self._key("plan", engine=self._engine_hash, shape=list(shape)),
+            lambda: build_plan(
+                self._trt,
+                self._model,
+                op=self.name,
+                outputs=self._outputs,
+                shape=shape,
+                timing_key=self._key("timings") if self.keeps_timings else None,
+            ),
+            kind="plan",
+            about={"backend": self.name, "precision": self._precision, **self._hardware},
+        )
+
     def _engine(self, shape: Any) -> Any:
         """The deserialized plan for a shape, built where none is kept."""
         with self._lock:
             if shape not in self._engines:
-                plan = cached(
-                    self._key("plan", engine=self._engine_hash, shape=list(shape)),
-                    lambda: build_plan(
-                        self._trt,
-                        self._model,
-                        op=self.name,
-                        outputs=self._outputs,
-                        shape=shape,
-                        timing_key=self._key("timings") if self.keeps_timings else None,
-                    ),
-                    kind="plan",
-                    about={"backend": self.name, "precision": self._precision, **self._hardware},
-                )
-                engine = self._runtime.deserialize_cuda_engine(plan)
+                engine = self._runtime.deserialize_cuda_engine(self._plan(shape))
                 if engine is None:
                     raise BackendError(
                         f"[{self.name}] the device does not take its plan: "

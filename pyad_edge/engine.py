@@ -19,6 +19,8 @@ from pyad_edge.engine_format import ALIGNMENT, MAX_FILE_BYTES
 from pyad_edge.engine_manifest import Manifest, member_tensor
 from pyad_edge.engine_verify import FOREIGN, engine_error, verify_bytes
 from pyad_edge.errors import EngineError, ResourceError
+from pyad_edge.trust.check import Accepted, SignaturePolicy, policy_of
+from pyad_edge.trust.statement import Statement
 
 __all__ = ["Engine", "describe", "read_engine", "verify_bytes"]
 
@@ -33,6 +35,7 @@ class Engine:
         path: the file that was read.
         file_sha256: of the whole file, as ``sha256sum`` prints it.
         size: bytes of the file.
+        accepted: its signature, where one was required and passed.
     """
 
     manifest: Manifest
@@ -40,16 +43,44 @@ class Engine:
     path: Path
     file_sha256: str
     size: int
+    accepted: Accepted | None = None
+
+    @property
+    def signed(self) -> Statement | None:
+        """What a signature says that passed; None where none was required."""
+        return None if self.accepted is None else self.accepted.statement
+
+    def checked(self, policy: SignaturePolicy) -> Engine:
+        """The same engine, if the signature beside its file passes.
+
+        Raises:
+            BackendError, EngineError, SettingError: as :meth:`SignaturePolicy.check`.
+        """
+        accepted = policy.check(self.path, sha256=self.file_sha256, size=self.size)
+        return dataclasses.replace(self, accepted=accepted)
 
 
-def read_engine(path: str | os.PathLike[str]) -> Engine:
+def read_engine(
+    path: str | os.PathLike[str],
+    *,
+    require_signature: SignaturePolicy | str | os.PathLike[str] | None = None,
+) -> Engine:
     """Read an engine file and check all of it.
 
     The file is read once, into memory of our own, rather than mapped: what was checked is what is
-    used, even if somebody overwrites or truncates the file while the engine runs.
+    used, even if somebody overwrites or truncates the file while the engine runs. A signature is
+    checked before anything in the file is looked at.
+
+    Args:
+        path: the file.
+        require_signature: file of the public keys that are trusted, or a
+            :class:`~pyad_edge.trust.SignaturePolicy`; none: no signature is looked for.
 
     Raises:
-        EngineError: if the file is missing, unreadable, not an engine, damaged or too new.
+        BackendError: if a signature is required and the package cryptography is missing.
+        EngineError: if the file is missing, unreadable, not an engine, damaged or too new, or has
+            no signature that passes.
+        SettingError: if the keys cannot be read.
         ResourceError: if it does not fit into memory.
     """
     path = Path(path)
@@ -62,9 +93,13 @@ def read_engine(path: str | os.PathLike[str]) -> Engine:
             f"[read_engine] {path} does not fit into the free memory of this machine. "
             "Close other programs, or export an engine with a smaller --coreset."
         ) from error
-    manifest, tensors = verify_bytes(buffer, str(path))
     digest = hashlib.sha256(buffer.data).hexdigest()
-    return Engine(manifest, tensors, path, digest, buffer.size)
+    accepted = None
+    if require_signature is not None:
+        policy = policy_of(require_signature)
+        accepted = policy.check(path, sha256=digest, size=buffer.size)
+    manifest, tensors = verify_bytes(buffer, str(path))
+    return Engine(manifest, tensors, path, digest, buffer.size, accepted)
 
 
 def describe(engine: Engine) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from pyad_edge.console import EXIT_CODES
 from pyad_edge.errors import SettingError
 from pyad_edge.ops import set_num_threads
 from pyad_edge.runtime import Runtime
+from pyad_edge.trust.check import SignaturePolicy
 
 __all__ = [
     "EPILOG",
+    "AllowRollback",
     "BackendName",
     "Device",
     "EngineFile",
@@ -23,10 +25,13 @@ __all__ = [
     "MaskFile",
     "PixelFormat",
     "Precision",
+    "Product",
+    "RequireSignature",
     "Review",
     "SizePolicy",
     "Threads",
     "open_runtime",
+    "signature_policy",
 ]
 
 EPILOG = (
@@ -83,11 +88,52 @@ MaskFile = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--mask", help="A picture that is white where frames are to be inspected."),
 ]
+RequireSignature = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--require-signature",
+        metavar="KEYFILE",
+        help="Open the engine only if one of these public keys signed it, and no older version "
+        "than before.",
+    ),
+]
+Product = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--product", help="With --require-signature: the product it must be signed for."),
+]
+AllowRollback = Annotated[
+    bool,
+    typer.Option(
+        "--allow-rollback",
+        help="With --require-signature: accept an older version, once and on purpose.",
+    ),
+]
+
+
+def signature_policy(
+    keys: Path | None, *, product: str | None = None, allow_rollback: bool = False
+) -> SignaturePolicy | None:
+    """What --require-signature and the options beside it mean.
+
+    Raises:
+        SettingError: if the others are given without it.
+    """
+    if keys is None:
+        if product is not None or allow_rollback:
+            raise SettingError(
+                "--product and --allow-rollback say something about signatures, so they need "
+                "--require-signature KEYFILE."
+            )
+        return None
+    return SignaturePolicy(keys, product=product, allow_rollback=allow_rollback)
 
 
 def open_runtime(
     engine: Path,
     *,
+    require_signature: Path | None = None,
+    product: str | None = None,
+    allow_rollback: bool = False,
     false_reject: float | None = None,
     threshold: float | None = None,
     threads: int | None = None,
@@ -97,13 +143,20 @@ def open_runtime(
 
     Args:
         engine: the file.
-        false_reject, threshold, threads: as the options.
+        require_signature, product, allow_rollback, false_reject, threshold, threads: as the
+            options.
         **settings: further arguments of :class:`~pyad_edge.Runtime`.
     """
     if false_reject is not None and threshold is not None:
         raise SettingError("Give either --false-reject or --threshold, not both.")
     if threads is not None:
         set_num_threads(threads)
+    policy = signature_policy(require_signature, product=product, allow_rollback=allow_rollback)
     return Runtime(
-        engine, threads=threads, false_reject=false_reject, threshold=threshold, **settings
+        engine,
+        threads=threads,
+        false_reject=false_reject,
+        threshold=threshold,
+        require_signature=policy,
+        **settings,
     )

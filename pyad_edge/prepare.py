@@ -17,7 +17,16 @@ from pyad_edge.engine import Engine, read_engine
 from pyad_edge.errors import DataError, SettingError
 from pyad_edge.frame_files import read_frame
 from pyad_edge.images import list_images
-from pyad_edge.options import BackendName, Device, EngineFile, Precision
+from pyad_edge.options import (
+    AllowRollback,
+    BackendName,
+    Device,
+    EngineFile,
+    Precision,
+    Product,
+    RequireSignature,
+    signature_policy,
+)
 from pyad_edge.runtime import Runtime
 
 __all__ = ["calibration_batch", "prepare", "prepare_command", "quantise", "spread_pictures"]
@@ -115,10 +124,14 @@ def prepare_command(
         Optional[Path],  # noqa: UP045 - typer reads it on Python 3.10
         typer.Option(help="Folder of normal pictures, for --precision int8."),
     ] = None,
+    require_signature: RequireSignature = None,
+    product: Product = None,
+    allow_rollback: AllowRollback = False,
 ) -> None:
     """Build what a backend keeps on this machine (int8 network, TensorRT plan) ahead of time."""
+    policy = signature_policy(require_signature, product=product, allow_rollback=allow_rollback)
     opened = prepare(
-        read_engine(engine),
+        read_engine(engine, require_signature=policy),
         backend=backend,
         precision=precision,
         device=device,

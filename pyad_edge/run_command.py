@@ -17,6 +17,7 @@ from pyad_edge.console import EXIT_FAULTS, err, print_json
 from pyad_edge.errors import SettingError
 from pyad_edge.loop import SaveWhat, inspect_stream, prepare_folder
 from pyad_edge.options import (
+    AllowRollback,
     BackendName,
     Device,
     EngineFile,
@@ -25,6 +26,8 @@ from pyad_edge.options import (
     MaskFile,
     PixelFormat,
     Precision,
+    Product,
+    RequireSignature,
     Review,
     SizePolicy,
     Threads,
@@ -100,6 +103,9 @@ def run(
     size_policy: SizePolicy = None,
     mask: MaskFile = None,
     threads: Threads = None,
+    require_signature: RequireSignature = None,
+    product: Product = None,
+    allow_rollback: AllowRollback = False,
     max_frames: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="Stop after so many frames (cameras never end by themselves)."),
@@ -132,6 +138,9 @@ def run(
         size_policy=size_policy,
         mask=mask,
         threads=threads,
+        require_signature=require_signature,
+        product=product,
+        allow_rollback=allow_rollback,
     )
     if save is not None:
         prepare_folder(save)

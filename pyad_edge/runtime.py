@@ -23,6 +23,7 @@ from pyad_edge.opening import build_pipeline
 from pyad_edge.ops import cpu_level
 from pyad_edge.pipeline import Pipeline, Scores
 from pyad_edge.result import Decision, Result, Verdict
+from pyad_edge.trust.check import SignaturePolicy, policy_of
 
 if TYPE_CHECKING:
     from pyad_edge.streaming import GateSettings, StateChange, Stream, StreamSettings
@@ -62,9 +63,13 @@ class Runtime:
             the engine knows it; none: the engine's own.
         mask: region of interest, an array (H, W) or a picture file: only what is not 0 is
             inspected, of what the engine's own mask leaves.
+        require_signature: file of public keys that are trusted, or a
+            :class:`~pyad_edge.trust.SignaturePolicy`: the engine opens only if one of them signed
+            it, and from then on no older version of it; none: signatures are not looked at.
 
     Raises:
-        EngineError: if the file is damaged, foreign, too new, or its golden scores drift.
+        EngineError: if the file is damaged, foreign, too new, lacks a signature that is required,
+            one of its networks is refused, or its golden scores drift.
         BackendError: if the network does not run here.
         SettingError: if an argument cannot be used.
     """
@@ -85,6 +90,7 @@ class Runtime:
         pixel_format: str | None = None,
         size_policy: str | None = None,
         mask: MaskSource | None = None,
+        require_signature: SignaturePolicy | str | os.PathLike[str] | None = None,
     ) -> None:
         if color_order not in (None, "rgb", "bgr"):
             raise SettingError(
@@ -93,7 +99,11 @@ class Runtime:
         cpu_level()  # an unknown PYAD_CPU_LEVEL is refused here
         self._color_order = color_order
         self._process = os.getpid()
-        self.engine = engine if isinstance(engine, Engine) else read_engine(engine)
+        if not isinstance(engine, Engine):
+            engine = read_engine(engine, require_signature=require_signature)
+        elif require_signature is not None:
+            engine = engine.checked(policy_of(require_signature))
+        self.engine = engine
         if false_reject is None and threshold is None:
             false_reject = self.engine.manifest.threshold.false_reject
         self._lock = threading.Lock()
@@ -118,6 +128,8 @@ class Runtime:
         self._golden_drift = check_golden(
             self._pipeline, self.engine, tolerance=self._golden_tolerance
         )
+        if require_signature is not None and engine.accepted is not None:
+            engine.accepted.remember()  # what does not run here shuts out no older version
 
     def infer(self, frame: Frame) -> Result:
         """Inspect one frame.
@@ -308,6 +320,7 @@ class Runtime:
     def info(self) -> dict[str, Any]:
         """What runs where, as plain data."""
         manifest, limits = self.engine.manifest, self._limits
+        signed = self.engine.signed
         return {
             "engine": str(self.engine.path),
             "method": manifest.method,
@@ -326,6 +339,7 @@ class Runtime:
                 "review": limits.review_value,
                 "map": limits.map_value,
             },
+            "signed": None if signed is None else signed.model_dump(mode="json"),
             "golden_drift": self._golden_drift,
             "golden_tolerance": self._golden_tolerance,
         }

@@ -37,6 +37,7 @@ from pyad_edge.export.methods.recontrast.command import train_recontrast_command
 from pyad_edge.export.methods.refinement.command import train_refinement_command
 from pyad_edge.export.progress import progress_bar
 from pyad_edge.export.train_app import train_app
+from pyad_edge.options import AllowRollback, Product, RequireSignature
 
 __all__ = ["app", "main"]
 
@@ -82,9 +83,20 @@ def eval_command(
     false_reject: FalseReject = None,
     threshold: FixedThreshold = None,
     threads: Threads = None,
+    require_signature: RequireSignature = None,
+    product: Product = None,
+    allow_rollback: AllowRollback = False,
 ) -> None:
     """Measure an engine: AUROC of pictures and pixels, AUPRO, F1, false rejects, ms per picture."""
-    runtime = open_runtime(engine, false_reject=false_reject, threshold=threshold, threads=threads)
+    runtime = open_runtime(
+        engine,
+        false_reject=false_reject,
+        threshold=threshold,
+        threads=threads,
+        require_signature=require_signature,
+        product=product,
+        allow_rollback=allow_rollback,
+    )
     if augment:
         with progress_bar() as progress:
             study = study_augmentations(runtime, data, seed=seed, save=save, progress=progress)

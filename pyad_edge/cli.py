@@ -27,6 +27,7 @@ from pyad_edge.options import (
 )
 from pyad_edge.prepare import prepare_command
 from pyad_edge.run_command import run
+from pyad_edge.trust.command import keygen_command, sign_command, verify_command
 
 __all__ = [
     "EPILOG",
@@ -105,6 +106,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 
 app.command("bench")(bench_command)
 app.command("prepare")(prepare_command)
+app.command("keygen")(keygen_command)
+app.command("sign")(sign_command)
+app.command("verify")(verify_command)
 
 
 def _print_findings(findings: list[Finding]) -> None:

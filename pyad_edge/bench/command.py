@@ -18,6 +18,7 @@ from pyad_edge.bench.table import print_report
 from pyad_edge.console import err, out
 from pyad_edge.errors import DataError, SettingError
 from pyad_edge.ops import set_num_threads
+from pyad_edge.options import AllowRollback, Product, RequireSignature, signature_policy
 from pyad_edge.runtime import Runtime
 
 __all__ = ["bench_command"]
@@ -82,6 +83,9 @@ def bench_command(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Write a plot to this .png (needs the extra 'bench')."),
     ] = None,
+    require_signature: RequireSignature = None,
+    product: Product = None,
+    allow_rollback: AllowRollback = False,
 ) -> None:
     """Measure how fast and how steady an engine is on this machine.
 
@@ -93,7 +97,16 @@ def bench_command(
     if threads is not None:
         set_num_threads(threads)
     before, busy = memory().resident, load()
-    runtime = Runtime(engine, backend=backend, precision=precision, device=device, threads=threads)
+    runtime = Runtime(
+        engine,
+        backend=backend,
+        precision=precision,
+        device=device,
+        threads=threads,
+        require_signature=signature_policy(
+            require_signature, product=product, allow_rollback=allow_rollback
+        ),
+    )
     frames, what = load_frames(runtime, source)
     plan = Plan(
         scenarios=tuple(name for name in SCENARIOS if not scenario or Name(name) in scenario),

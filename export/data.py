@@ -81,7 +81,11 @@ class Dataset:
 
 
 def load_dataset(
-    folder: str | os.PathLike[str], *, require_train: bool = True, require_test: bool = False
+    folder: str | os.PathLike[str],
+    *,
+    require_train: bool = True,
+    require_test: bool = False,
+    least: int = MIN_TRAIN_IMAGES,
 ) -> Dataset:
     """Find out what a folder holds; no picture is opened.
 
@@ -92,8 +96,9 @@ def load_dataset(
 
     Args:
         folder: The data set.
-        require_train: Refuse if there are fewer than ``MIN_TRAIN_IMAGES`` pictures to fit on.
+        require_train: Refuse if there are fewer than ``least`` pictures to fit on.
         require_test: Refuse if there are no test pictures.
+        least: Fewer pictures suffice where none of them is held out for calibration.
 
     Raises:
         DataError: The folder is missing, is a file, or lacks what is required.
@@ -106,7 +111,7 @@ def load_dataset(
     is_mvtec = (root / "train").is_dir() or (root / "test").is_dir()
     data = _load_mvtec(root, need_train=require_train) if is_mvtec else _load_plain(root)
     if require_train:
-        _check_count(data)
+        _check_count(data, least)
     if require_test and not data.test:
         raise DataError(
             f"[load_dataset] {root} holds no test pictures. Put normal ones into test/good and "
@@ -319,11 +324,11 @@ def _load_plain(root: Path) -> Dataset:
     return Dataset(root, "folder", tuple(train), (), tuple(notes))
 
 
-def _check_count(data: Dataset) -> None:
+def _check_count(data: Dataset, least: int) -> None:
     place = data.root if data.layout == "folder" else data.root / "train" / "good"
     if not data.train:
         raise DataError(f"[load_dataset] {place} holds no pictures{_what_is_there(place)}")
-    if len(data.train) < MIN_TRAIN_IMAGES:
+    if len(data.train) < least:
         raise DataError(
             f"[load_dataset] {place} holds {len(data.train)} picture(s), at least "
             f"{MIN_TRAIN_IMAGES} are needed: 2 to fit and 2 to calibrate. Tens to hundreds of good "

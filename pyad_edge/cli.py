@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pyad_edge.bench.command import bench_command
+from pyad_edge.bench.words import BenchCommand
 from pyad_edge.console import out, print_json, run_app
 from pyad_edge.doctor import Finding, examine
 from pyad_edge.engine import describe, read_engine
@@ -104,7 +105,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         raise typer.Exit(PyadError.exit_code)
 
 
-app.command("bench")(bench_command)
+app.command("bench", cls=BenchCommand)(bench_command)
 app.command("prepare")(prepare_command)
 app.command("keygen")(keygen_command)
 app.command("sign")(sign_command)

@@ -78,7 +78,8 @@ def open_data(
         SettingError: if nothing would be left to calibrate on.
     """
     roots = [data] if isinstance(data, str | os.PathLike) else list(data)
-    datasets = [load_dataset(root) for root in roots]
+    least = MIN_TRAIN_IMAGES if holdout > 0 else 1  # with other pictures to calibrate on
+    datasets = [load_dataset(root, least=least) for root in roots]
     notes = [note for dataset in datasets for note in dataset.notes]
     others = tuple(list_images(Path(calibration_data))) if calibration_data is not None else ()
     if holdout == 0 and len(others) < 2:
@@ -98,7 +99,7 @@ def open_data(
     for dataset in datasets:
         unique = [path for path in distinct(dataset.train, contents) if contents[path] not in seen]
         seen |= {contents[path] for path in unique}
-        _check_distinct(unique, len(dataset.train))
+        _check_distinct(unique, len(dataset.train), least)
         fitted, kept = split_holdout(unique, fraction=holdout, seed=seed)
         fit += fitted
         held += kept
@@ -140,11 +141,11 @@ def check_spread(scores: NDArray[np.float32], *, scale: float) -> None:
         )
 
 
-def _check_distinct(unique: Sequence[Path], given: int) -> None:
-    if len(unique) < MIN_TRAIN_IMAGES:
+def _check_distinct(unique: Sequence[Path], given: int, least: int) -> None:
+    if len(unique) < least:
         raise DataError(
             f"[train] {given} good pictures hold only {len(unique)} different contents, the "
-            f"rest are byte copies; at least {MIN_TRAIN_IMAGES} are needed. Add pictures of other "
+            f"rest are byte copies; at least {least} are needed. Add pictures of other "
             "good parts."
         )
 

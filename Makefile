@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP := -m pip --disable-pip-version-check
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(shell find cmake csrc pyad_edge export -type f ! -name '*.pyc')
 
-.PHONY: demo test native asan tsan neon gpu cuda-emulated cuda-all clean
+.PHONY: demo test native asan tsan neon gpu cuda-emulated cuda-all aarch64 aarch64-run clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/pyad-edge demo --out demo-out
@@ -57,6 +57,13 @@ cuda-emulated:
 # The wheel with machine code for all architectures; fails if it is larger than PyPI likes.
 cuda-all:
 	@$(PYTHON) benchmarks/cuda_wheel.py $(options)
+
+# The wheel for 64-bit Arm (Jetson), cross-compiled and checked; and run under qemu (`kernels=` names test files).
+aarch64: .venv-test/installed
+	.venv-test/bin/python deploy/aarch64/cross_build.py
+
+aarch64-run: aarch64
+	.venv-test/bin/python deploy/aarch64/emulate.py $(if $(kernels),--kernels $(kernels))
 
 clean:
 	rm -rf .venv-demo .venv-test demo-out build

@@ -10,6 +10,7 @@ from typing import Annotated, Optional
 import typer
 from rich.markup import escape
 
+from pyad_edge.bench.words import BenchCommand
 from pyad_edge.cli import (
     EPILOG,
     EngineFile,
@@ -35,6 +36,7 @@ from pyad_edge.export.methods.patchcore.command import train_patchcore_command
 from pyad_edge.export.methods.reconpatch.command import train_reconpatch_command
 from pyad_edge.export.methods.recontrast.command import train_recontrast_command
 from pyad_edge.export.methods.refinement.command import train_refinement_command
+from pyad_edge.export.papers.command import app as papers_app
 from pyad_edge.export.progress import progress_bar
 from pyad_edge.export.train_app import train_app
 from pyad_edge.options import AllowRollback, Product, RequireSignature
@@ -52,6 +54,7 @@ train_app.command("grad")(train_grad_command)
 train_app.command("fod")(train_fod_command)
 train_app.command("refinement")(train_refinement_command)
 app.add_typer(backbone_app, name="backbone")
+BenchCommand.words["papers"] = lambda: typer.main.get_command(papers_app)
 
 
 @app.command("eval")

@@ -22,6 +22,7 @@ from pyad_edge.cli import (
 )
 from pyad_edge.console import err, out, print_json, run_app
 from pyad_edge.errors import SettingError
+from pyad_edge.export.advise.command import advise_command
 from pyad_edge.export.augment_study import (
     SHEET,
     AugmentStudy,
@@ -55,6 +56,7 @@ train_app.command("fod")(train_fod_command)
 train_app.command("refinement")(train_refinement_command)
 app.add_typer(backbone_app, name="backbone")
 BenchCommand.words["papers"] = lambda: typer.main.get_command(papers_app)
+app.command("advise")(advise_command)
 
 
 @app.command("eval")

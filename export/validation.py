@@ -136,7 +136,8 @@ def validate(
     """Image AUROC, pixel AUROC and AUPRO of held-out good pictures against synthetic defects.
 
     Args:
-        score: ``scorer(pipeline)``, or any function of a frame (H, W, 3) uint8.
+        score: ``scorer(pipeline)``, or any function of a frame (H, W, 3) uint8; called for each
+            picture in order, first as it is, then with its defects.
         paths: pictures that ``score`` was not fitted on; none of them twice.
         preprocessing: of the maps: masks take the same path as the pictures.
         settings, textures: of the defects, see :func:`add_defect`.

@@ -16,6 +16,7 @@ import pyad_edge
 PACKAGE = Path(pyad_edge.__file__).parent
 WORKSHOP = PACKAGE / "export"
 HEAVY = ("torch", "torchvision", "timm", "onnx", "onnxscript")
+ADVISE = ("--latency", "10s", "--json")
 TESTERS = ("sklearn", "scipy", "torchmetrics", "pytest", "hypothesis")
 
 # Whoever imports one of these fails, as on a machine that lacks them.
@@ -103,6 +104,7 @@ def test_training_measuring_and_running_need_no_torch(
         ["run", engine, "--source", tiny.data / "test/good"],
         ["info", engine],
         ["doctor"],
+        ["advise", "--data", tiny.data, "--backbone", network, "--size", "128", *ADVISE],
     ]
     code = """
 import json, sys
@@ -117,6 +119,9 @@ for command in json.loads(sys.argv[1]):
     assert answers[0] == ""
     assert json.loads(answers[1])["image_auroc"] is not None
     assert [json.loads(line)["verdict"] for line in answers[2].splitlines()]
+    advice = json.loads(answers[5])
+    assert [row["name"].split()[0] for row in advice["candidates"]] == ["PatchCore", "PatchCore"]
+    assert "pip install 'pyad_edge[train]'" in advice["skipped"][-1]["reason"]
 
 
 def test_importing_loads_nothing_heavy() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyad_edge.bench.statistics import Latency, median_interval, summarize
 from pyad_edge.runtime import Runtime
 
-__all__ = ["Backbone", "backbone_alone", "settled_early", "stage_times", "warm_up"]
+__all__ = ["Backbone", "backbone_alone", "in_turn", "settled_early", "stage_times", "warm_up"]
 
 Frame = NDArray[Any]
 
@@ -59,13 +59,35 @@ def stage_times(runtime: Runtime, frames: Sequence[Frame], *, rounds: int) -> di
     }
 
 
-def backbone_alone(runtime: Runtime, frames: Sequence[Frame], *, rounds: int) -> Backbone:
-    """Time ``infer`` and the network alone in turn, block by block, on the runtime's own backend.
+def in_turn(calls: Sequence[Callable[[int], None]], *, rounds: int) -> NDArray[np.float64]:
+    """Time several calls in turn, block by block: what slows the machine meets all alike.
 
     In blocks, because the threads of whoever ran last go on spinning: one call of each in turn
-    would charge that to the other. The network runs on noise that lies in its input already:
-    neither preprocessing nor copying counts for it. For a frame that is cut into tiles it runs as
-    often as there are tiles.
+    would charge that to the other.
+
+    Args:
+        calls: each is told how many of its calls were counted before.
+        rounds: calls of each that are counted, at least.
+
+    Returns:
+        (calls, rounds) milliseconds; rounds are made up to whole blocks of ten.
+    """
+    times: list[list[float]] = [[] for _ in calls]
+    while len(times[0]) < rounds:
+        for found, call in zip(times, calls, strict=True):
+            for i in range(-SETTLE, BLOCK):
+                start = time.perf_counter()
+                call(len(found))
+                if i >= 0:
+                    found.append((time.perf_counter() - start) * 1e3)
+    return np.array(times)
+
+
+def backbone_alone(runtime: Runtime, frames: Sequence[Frame], *, rounds: int) -> Backbone:
+    """Time ``infer`` and the network alone in turn, on the runtime's own backend.
+
+    The network runs on noise that lies in its input already: neither preprocessing nor copying
+    counts for it. For a frame that is cut into tiles it runs as often as there are tiles.
 
     Args:
         runtime: its backend is used.
@@ -86,15 +108,7 @@ def backbone_alone(runtime: Runtime, frames: Sequence[Frame], *, rounds: int) ->
         for _ in range(runs[n % len(runs)]):
             session.run()
 
-    times: tuple[list[float], list[float]] = ([], [])
-    while len(times[0]) < rounds:
-        for found, run in zip(times, (infer_next, run_network), strict=True):
-            for i in range(-SETTLE, BLOCK):
-                start = time.perf_counter()
-                run(len(found))
-                if i >= 0:
-                    found.append((time.perf_counter() - start) * 1e3)
-    infer, alone = np.array(times)
+    infer, alone = in_turn((infer_next, run_network), rounds=rounds)
     ratio, low, high = median_interval(infer / alone)
     return Backbone(summarize(infer), summarize(alone), ratio, low, high)
 

@@ -39,6 +39,7 @@ from pyad_edge.export.methods.recontrast.command import train_recontrast_command
 from pyad_edge.export.methods.refinement.command import train_refinement_command
 from pyad_edge.export.papers.command import app as papers_app
 from pyad_edge.export.progress import progress_bar
+from pyad_edge.export.targets.command import export_command
 from pyad_edge.export.train_app import train_app
 from pyad_edge.options import AllowRollback, Product, RequireSignature
 
@@ -55,6 +56,7 @@ train_app.command("grad")(train_grad_command)
 train_app.command("fod")(train_fod_command)
 train_app.command("refinement")(train_refinement_command)
 app.add_typer(backbone_app, name="backbone")
+app.command("export")(export_command)
 BenchCommand.words["papers"] = lambda: typer.main.get_command(papers_app)
 app.command("advise")(advise_command)
 

@@ -45,7 +45,7 @@ def calibrated(draft: ManifestDraft, tensors: Tensors, path: Path, *, seed: int 
     levels = 256 if frames.dtype == np.uint8 else int(frames.max()) + 1
     size = draft.input.frame_size if draft.input is not None else None
     shape = (*(size or (40, 44)), *kind)
-    pictures = [rng.integers(0, levels, shape, dtype=frames.dtype) for _ in range(7)]
+    pictures = [rng.integers(0, levels, shape).astype(frames.dtype) for _ in range(7)]
     scores = [pipeline.score([picture]) for picture in pictures]
     golden = [pipeline.own.score([frame]) for frame in tensors["golden/frames"]]
     tensors |= {

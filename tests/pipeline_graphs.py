@@ -41,46 +41,14 @@ Made = tuple[ManifestDraft, Tensors]
 
 # What graphs are made of, beside the operators of an engine's own network.
 OPERATORS = frozenset(
-    [
-        "Abs",
-        "Add",
-        "And",
-        "ArgMax",
-        "ArgMin",
-        "Cast",
-        "Concat",
-        "Conv",
-        "Div",
-        "Exp",
-        "Gather",
-        "GatherElements",
-        "GatherND",
-        "Gemm",
-        "Greater",
-        "GreaterOrEqual",
-        "Identity",
-        "Less",
-        "LessOrEqual",
-        "Log",
-        "MatMul",
-        "Max",
-        "Mul",
-        "Neg",
-        "Pad",
-        "ReduceMax",
-        "ReduceMin",
-        "ReduceSum",
-        "Reshape",
-        "Slice",
-        "Softmax",
-        "Sqrt",
-        "Sub",
-        "Tanh",
-        "Transpose",
-        "Unsqueeze",
-        "Where",
-    ]
-)
+    {
+        "Abs", "Add", "And", "ArgMax", "ArgMin", "Cast", "Concat", "Conv", "Div", "Exp", "Gather",
+        "GatherElements", "GatherND", "Gemm", "Greater", "GreaterOrEqual", "Identity", "Less",
+        "LessOrEqual", "Log", "MatMul", "Max", "Mul", "Neg", "Pad", "ReduceMax", "ReduceMin",
+        "ReduceSum", "Reshape", "Slice", "Softmax", "Sqrt", "Sub", "Tanh", "Transpose",
+        "Unsqueeze", "Where",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +84,8 @@ def patchcore(
     names = tuple(f"layer{level}" for level in range(2, 2 + len(channels)))
     draft, tensors = small_engine(seed=seed, rows=rows, onnx=tiny_backbone(channels, seed))
     official = variant == "official"
-    aggregation = Aggregation(
-        variant=variant, pre_dim=dims[0] if official else None, target_dim=dims[1] if official else None
-    )  # fmt: skip
+    pre, target = dims if official else (None, None)
+    aggregation = Aggregation(variant=variant, pre_dim=pre, target_dim=target)
     D = dims[1] if official else sum(channels)
     rng = np.random.default_rng(seed)
     tensors["bank/features"] = np.abs(rng.standard_normal((rows, D), dtype=np.float32))
@@ -232,9 +199,14 @@ def opened(model: Any) -> Graph:
 
 
 def random_frames(
-    count: int, size: tuple[int, int] = (41, 53), *, seed: int = 0, channels: tuple[int, ...] = (3,),
-    dtype: Any = np.uint8, levels: int = 256,
-) -> NDArray[Any]:  # fmt: skip
+    count: int,
+    size: tuple[int, int] = (41, 53),
+    *,
+    seed: int = 0,
+    channels: tuple[int, ...] = (3,),
+    dtype: Any = np.uint8,
+    levels: int = 256,
+) -> NDArray[Any]:
     """Noise of growing contrast."""
     values = np.random.default_rng(seed).random((count, *size, *channels))
     contrast = np.linspace(1.0, 0.3, count).reshape(-1, *[1] * (values.ndim - 1))

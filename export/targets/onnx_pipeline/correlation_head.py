@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from pyad_edge.engine_manifest import CorrelationHead, CorrelationLevel
 from pyad_edge.export.targets.onnx_pipeline.anomaly_map import smoothed
 from pyad_edge.export.targets.onnx_pipeline.correlation import Correlations, divergences
+from pyad_edge.export.targets.onnx_pipeline.graph import GraphBuilder
 from pyad_edge.export.targets.onnx_pipeline.parts import NetworkOutputs, Scored
 from pyad_edge.heads.correlation import reference_keys
 
-__all__ = ["correlation_scores"]
+__all__ = ["correlation_scores", "share_of"]
 
 Array = NDArray[np.float32]
 TINY = float(np.finfo(np.float32).tiny)
@@ -72,21 +73,20 @@ def _level(outputs: NetworkOutputs, level: CorrelationLevel, keys: Array | None)
     )
     divergence = divergences(graph, correlations)
     outputs.faults.require(divergence, [1])
-    return _combined(outputs, errors, divergence) if errors else divergence
+    return graph.op("Mul", errors, share_of(graph, divergence)) if errors else divergence
 
 
-def _combined(outputs: NetworkOutputs, errors: str, divergence: str) -> str:
-    """Errors times (largest - own) softmax of the negative divergence over the patches.
+def share_of(graph: GraphBuilder, divergence: str) -> str:
+    """(Largest - own) softmax of the negative divergence over the patches, (N, L).
 
-    With x the distance to the smallest divergence, largest - own is (1 - exp(-x)) over the sum of
-    exp(-x); 1 - exp(-x) is written as 2 t / (1 + t), t = tanh(x / 2), which loses no digits where
-    shares differ little: float32 then does what the engine's head does in float64.
+    With x the distance to the smallest divergence, that is (1 - exp(-x)) over the sum of exp(-x);
+    1 - exp(-x) is written as 2 t / (1 + t), t = tanh(x / 2), which loses no digits where shares
+    differ little: float32 then does what the engine's head does in float64.
     """
-    graph = outputs.graph
     smallest = graph.reduce("ReduceMin", divergence, [1], keepdims=True)
     x = graph.op("Sub", divergence, smallest)
     total = graph.reduce("ReduceSum", graph.op("Exp", graph.op("Neg", x)), [1], keepdims=True)
     t = graph.op("Tanh", graph.op("Mul", x, graph.constant(0.5, "half")))
     one, two = graph.constant(1.0, "one"), graph.constant(2.0, "two")
     share = graph.op("Div", graph.op("Mul", t, two), graph.op("Add", t, one))
-    return graph.op("Mul", errors, graph.op("Div", share, total))
+    return graph.op("Div", share, total)

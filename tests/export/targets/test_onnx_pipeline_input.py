@@ -1,4 +1,4 @@
-"""Frames of every format, size policy and region of interest, as the engine's runtime takes them."""
+"""Frames of every format, size policy and region of interest, as the runtime takes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 from pipeline_graphs import (
-    Made,
     assert_agree,
     draft_of,
     graph_of,
@@ -18,48 +17,14 @@ from pipeline_graphs import (
     random_frames,
     write,
 )
+from pipeline_inputs import SIZE, declared
 
 from pyad_edge import Runtime
-from pyad_edge.engine_manifest import InputSpec, Preprocessing
+from pyad_edge.engine_manifest import Preprocessing
 from pyad_edge.export.targets.onnx_pipeline.graph import GraphBuilder
 from pyad_edge.export.targets.onnx_pipeline.preprocess import network_input
 from pyad_edge.ops import preprocess
 from pyad_edge.pixel_formats import PIXEL_FORMATS
-
-SIZE = (44, 61)
-
-
-def declared(engine: Made, name: str, policy: str, *, mask: bool = False) -> Made:
-    """The engine with an input of its own; of a mask, the left third and a corner are left out."""
-    draft, tensors = engine
-    pixels = PIXEL_FORMATS[name]
-    channels = () if pixels.channels == 1 else (pixels.channels,)
-    levels = 1 << pixels.bits
-    frames = random_frames(2, (40, 33), channels=channels, dtype=pixels.dtype, levels=levels)
-    spec = InputSpec(
-        pixel_format=name,
-        window=(float(levels // 64), float(levels - levels // 16)) if pixels.is_deep else None,
-        size_policy=policy,
-        frame_size=SIZE,
-        padding=114 if policy == "letterbox" else None,
-        tiling=None,
-        mask=mask,
-    )
-    tensors = {**tensors, "golden/frames": frames}
-    if mask:
-        shown = np.full(SIZE, 255, np.uint8)
-        shown[:, :20] = 0
-        shown[:15, 40:] = 0
-        tensors["input/mask"] = shown
-    order = "bgr" if pixels.kind == "bgr" else "rgb"
-    changes = {"resize": (32, 32), "crop": None, "color_order": order}
-    members = draft.members and tuple(
-        m.model_copy(update={"preprocessing": m.preprocessing.model_copy(update=changes)})
-        for m in draft.members
-    )
-    preprocessing = draft.preprocessing.model_copy(update=changes)
-    update: dict[str, Any] = {"input": spec, "preprocessing": preprocessing, "members": members}
-    return draft.model_copy(update=update), tensors
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""Graphs outside of pyad_edge: the example's ten lines, and OpenVINO."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pipeline_graphs import assert_agree, draft_of, graph_of, random_frames, write
+from tiny_engine import TinyEngine
+
+from pyad_edge import Runtime
+from pyad_edge.images import read_image
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "onnx" / "score.py"
+# Whoever imports pyad_edge, onnx or torch fails, as on a machine that lacks them.
+WALL = """
+import runpy, sys
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("pyad_edge", "onnx", "torch"):
+            raise ImportError(f"the wall: {name}")
+sys.meta_path.insert(0, Wall())
+script, sys.argv = sys.argv[1], sys.argv[1:]
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+def test_ten_lines_without_pyad_edge_give_its_scores(tiny: TinyEngine, tmp_path: Path) -> None:
+    pictures = sorted((tiny.data / "test").rglob("*.png"))[:6]
+    frames = [read_image(path) for path in pictures]
+    path = tmp_path / "part.onnx"
+    graph = graph_of(tiny.path, frame_size=frames[0].shape[:2])
+    path.write_bytes(graph.model.SerializeToString())
+    command = [sys.executable, "-W", "error", "-c", WALL, EXAMPLE, path, *pictures]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    runtime, lines = Runtime(tiny.path), done.stdout.splitlines()
+    assert len(lines) == len(frames)
+    for line, name, frame in zip(lines, pictures, frames, strict=True):
+        result = runtime.infer(frame)
+        shown, score, verdict, p_value = line.split("\t")
+        assert shown == str(name)
+        assert float(score) == pytest.approx(result.score, rel=1e-5)
+        assert verdict == result.verdict.value
+        assert float(p_value) == pytest.approx(result.p_value, rel=1e-6)
+    assert len(EXAMPLE.read_text().splitlines()) <= 14
+
+
+@pytest.mark.parametrize("name", ["patchcore", "ensemble", "recontrast", "grad", "fod", "refined"])
+def test_openvino_takes_graphs_of_every_head(name: str, tmp_path: Path) -> None:
+    ov = pytest.importorskip("openvino")
+    path = write(draft_of(name), tmp_path)
+    model = graph_of(path, frame_size=(41, 53), batch=None, chunk_rows=32).model
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    core = ov.Core()
+    compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
+    frames = random_frames(2)
+    found = compiled({"frame": frames})
+    names = [output.any_name for output in compiled.outputs]
+    assert_agree(Runtime(path), {name: np.array(found[name]) for name in names}, frames)

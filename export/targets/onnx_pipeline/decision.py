@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from pyad_edge.export.targets.onnx_pipeline.faults import LARGEST
 from pyad_edge.export.targets.onnx_pipeline.graph import GraphBuilder
@@ -46,14 +47,11 @@ def p_values(graph: GraphBuilder, score: str, normal: NDArray[np.float32], *, na
     """
     column = graph.op("Unsqueeze", score, graph.constant([1], "axes"))
     above = graph.op("GreaterOrEqual", graph.constant(normal, "normal"), column)
-    count = graph.reduce("ReduceSum", graph.op("Cast", above, to=_FLOAT), [1])
+    count = graph.reduce("ReduceSum", graph.op("Cast", above, to=TensorProto.FLOAT), [1])
     share = graph.op("Add", count, graph.constant(1.0, "one"))
     share = graph.op("Div", share, graph.constant(float(len(normal) + 1), "pictures"))
     nothing = graph.constant(np.array(np.nan, np.float32), "nan")
     return graph.op("Where", _finite(graph, score), share, nothing, name=name)
-
-
-_FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
 def _finite(graph: GraphBuilder, value: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from onnx import TensorProto
 
 from pyad_edge.export.targets.onnx_pipeline.graph import GraphBuilder
 
 __all__ = ["Faults"]
 
 LARGEST = float(np.finfo(np.float32).max)
-_FLOAT = 1  # onnx.TensorProto.FLOAT
 
 
 class Faults:
@@ -40,7 +40,7 @@ class Faults:
         graph = self._graph
         above = graph.op("GreaterOrEqual", value, graph.constant(low, "low"))
         below = graph.op("LessOrEqual", value, graph.constant(high, "high"))
-        within = graph.op("Cast", graph.op("And", above, below), to=_FLOAT)
+        within = graph.op("Cast", graph.op("And", above, below), to=TensorProto.FLOAT)
         self._flags.append(graph.reduce("ReduceMin", within, axes) if axes else within)
 
     def sound(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -51,7 +52,8 @@ class GraphBuilder:
         array = np.asarray(values)
         if not isinstance(values, np.ndarray):
             array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
-        key = ("constant", array.dtype.str, array.shape, array.tobytes())
+        content = hashlib.sha256(array.tobytes()).digest()
+        key = ("constant", array.dtype.str, array.shape, content)
         if key not in self._made:
             self._made[key] = self._name(name)
             # numpy_helper keeps the shape of a scalar, which ascontiguousarray would not.

@@ -164,7 +164,7 @@ class Members:
             graph=graph,
             picture=picture,
             values=tuple(network.put_into(graph, picture, names, prefix=f"network{index}")),
-            shapes=tuple(network.shapes(names, (1, 3, *size))),
+            shapes=tuple(network.shapes(names, size)),
             size=size,
             sigma=member.anomaly_map.sigma,
             plan=plan,

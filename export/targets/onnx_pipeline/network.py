@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import version_converter
 
-from pyad_edge.backends.onnxruntime_session import open_session
+from pyad_edge.backends.onnxruntime import OnnxRuntimeBackend
 from pyad_edge.errors import BackendError
 from pyad_edge.export.targets.onnx_pipeline.graph import GraphBuilder
 from pyad_edge.export.targets.onnx_pipeline.settings import OPSETS
@@ -67,8 +68,13 @@ class InnerNetwork:
                 "standard operators of the domain ai.onnx, and no control flow. Export its "
                 "backbone without them."
             )
-        if not domains & set(_STANDARD):
-            raise BackendError(f"[export onnx] {what} of this engine names no version of ai.onnx.")
+        weights = {tensor.name for tensor in graph.initializer}
+        inputs = [value.name for value in graph.input if value.name not in weights]
+        if not domains & set(_STANDARD) or len(inputs) != 1:
+            raise BackendError(
+                f"[export onnx] expected {what} of this engine with one input and a version of "
+                f"ai.onnx, got the inputs {inputs} and the domains {sorted(domains)}."
+            )
         return cls(what, model, proto)
 
     @property
@@ -82,13 +88,14 @@ class InnerNetwork:
         (dimension, *_) = self._input.type.tensor_type.shape.dim
         return int(dimension.dim_value) or None
 
-    def shapes(self, outputs: Sequence[str], input_shape: Sequence[int]) -> list[tuple[int, ...]]:
-        """Shapes of outputs for an input of a shape: the network is run once."""
-        import numpy as np
+    def shapes(self, outputs: Sequence[str], size: tuple[int, int]) -> list[tuple[int, ...]]:
+        """Shapes of outputs, (1, C, h, w), for a picture of (H, W): the network is run once.
 
-        session = open_session(self.model, threads=1)
-        found = session.run(list(outputs), {self._input.name: np.zeros(input_shape, np.float32)})
-        return [tuple(int(side) for side in array.shape) for array in found]
+        Raises:
+            BackendError: if it has no such outputs, or does not run.
+        """
+        backend = OnnxRuntimeBackend(self.model, outputs=tuple(outputs), threads=1)
+        return [array.shape for array in backend.run(np.zeros((1, 3, *size), np.float32))]
 
     def put_into(
         self, graph: GraphBuilder, value: str, outputs: Sequence[str], *, prefix: str

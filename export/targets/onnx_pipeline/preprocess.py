@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from pyad_edge.engine import Engine
 from pyad_edge.engine_manifest import Preprocessing
@@ -14,6 +15,7 @@ from pyad_edge.export.targets.onnx_pipeline.banded import Matrix, dense, transfo
 from pyad_edge.export.targets.onnx_pipeline.faults import Faults
 from pyad_edge.export.targets.onnx_pipeline.graph import GraphBuilder
 from pyad_edge.feeder import DeclaredInput
+from pyad_edge.frames import levels
 from pyad_edge.geometry import FramePlan
 from pyad_edge.ops._banded import resize_taps
 from pyad_edge.ops.preprocess import _cropped, _normalization, _resized
@@ -66,7 +68,7 @@ def frame_planes(
         SettingError: if the frames' format has no form in standard operators.
     """
     pixels = None if declared is None or declared.format is None else declared.format.pixels
-    values = graph.op("Cast", frame, to=_FLOAT)
+    values = graph.op("Cast", frame, to=TensorProto.FLOAT)
     if pixels is not None:
         _refuse(pixels)
         if declared is not None and declared.format is not None and declared.format.window:
@@ -99,6 +101,9 @@ def network_input(
         frame_size: (H, W).
         plan: where the frame lies in the input; None: it fills it.
         padding: grey level around it.
+
+    Raises:
+        SettingError: if such frames are smaller than the crop after the resize.
     """
     sizes = input_size(settings)
     scale, offset = (
@@ -118,10 +123,6 @@ def network_input(
     return graph.op("Add", scaled, graph.constant(shifts, "offset"))
 
 
-_FLOAT = 1  # onnx.TensorProto.FLOAT
-_INT32 = 6
-
-
 def _axes(
     frame_size: tuple[int, int], settings: Preprocessing, inner: tuple[int, int, int, int]
 ) -> tuple[Matrix, Matrix]:
@@ -131,7 +132,10 @@ def _axes(
     matrices = []
     if inner == (0, 0, *sizes):
         resized = _resized(*frame_size, settings.resize)
-        kept = _cropped(resized, settings.crop)
+        try:
+            kept = _cropped(resized, settings.crop)
+        except ValueError as error:  # of a shorter side: frames too square for a long crop
+            raise SettingError(f"[export onnx] frames of {frame_size}: {error}") from None
     else:
         resized, kept = (height, width), ((0, height), (0, width))
     for axis, begin in enumerate((top, left)):
@@ -162,9 +166,9 @@ def _levels(
     faults: Faults,
 ) -> str:
     """Levels of 8 bits of deep frames, looked up in the engine's own table."""
-    from pyad_edge.frames import levels
-
     axes = tuple(range(1, 3 if pixels.channels == 1 else 4))
     faults.require(values, axes, high=float((1 << pixels.bits) - 1))
     table = levels(np.arange(65536, dtype=np.uint16), window).astype(np.float32)
-    return graph.op("Gather", graph.constant(table, "levels"), graph.op("Cast", frame, to=_INT32))
+    return graph.op(
+        "Gather", graph.constant(table, "levels"), graph.op("Cast", frame, to=TensorProto.INT32)
+    )

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from pipeline_graphs import draft_of, graph_of, patchcore, with_network, write
+from pipeline_graphs import draft_of, graph_of, patchcore, random_frames, with_network, write
 from pipeline_inputs import declared
 
 from pyad_edge.engine import read_engine
 from pyad_edge.errors import BackendError, SettingError
+from pyad_edge.export.engine_writer import write_engine
 from pyad_edge.export.targets.onnx_pipeline import PipelineSettings
 from pyad_edge.export.targets.onnx_pipeline.network import InnerNetwork
 from pyad_edge.export.targets.onnx_pipeline.refinement import check_batch
@@ -71,6 +72,20 @@ def test_another_size_than_the_one_that_is_accepted(tmp_path: Path) -> None:
         graph_of(path, frame_size=(44, 60))
 
 
+def test_frames_too_square_for_a_long_crop(tmp_path: Path) -> None:
+    draft, tensors = patchcore()
+    changes = {"resize": 33, "crop": (32, 40)}
+    preprocessing = draft.preprocessing.model_copy(update=changes)
+    size = draft.network.model_copy(update={"input_size": (32, 40), "grid": (4, 5)})
+    tensors["golden/frames"] = random_frames(2, (20, 60))
+    wide = draft.model_copy(update={"preprocessing": preprocessing, "network": size})
+    path = tmp_path / "part.pyad"
+    write_engine(path, manifest=wide, tensors=tensors)
+    graph_of(path)
+    with pytest.raises(SettingError, match=r"frames of \(40, 40\): .*expected crop"):
+        graph_of(path, frame_size=(40, 40))
+
+
 def with_control_flow(model: Any) -> None:
     graph = model.graph
     graph.initializer.append(numpy_helper.from_array(np.array(True), "always"))
@@ -88,10 +103,6 @@ def with_control_flow(model: Any) -> None:
     graph.node.extend([*nodes, *rest])
 
 
-def with_batch_of_two(model: Any) -> None:
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
-
-
 def read(change: Any) -> bytes:
     _, tensors = with_network(patchcore(), change)
     return bytes(tensors["network/onnx"])
@@ -107,6 +118,13 @@ def test_control_flow_and_foreign_operators() -> None:
 
     with pytest.raises(BackendError, match=r"has Conv: .* of the domain ai\.onnx"):
         InnerNetwork.read(read(foreign), "the network")
+
+    def another_input(model: Any) -> None:
+        value = helper.make_tensor_value_info("more", TensorProto.FLOAT, [1])
+        model.graph.input.append(value)
+
+    with pytest.raises(BackendError, match=r"one input .* got the inputs \['image', 'more'\]"):
+        InnerNetwork.read(read(another_input), "the network")
     with pytest.raises(BackendError, match=r"the network of this engine, 4 bytes, is no ONNX"):
         InnerNetwork.read(b"ONNX", "the network")
 
@@ -118,10 +136,6 @@ def test_operator_sets_that_are_too_new(tmp_path: Path) -> None:
     path = write(with_network(patchcore(), newer), tmp_path)
     with pytest.raises(BackendError, match=r"is of opset 22, graphs are written in 17 to 21"):
         graph_of(path)
-
-
-def test_networks_of_one_batch() -> None:
-    assert InnerNetwork.read(read(with_batch_of_two), "the network").batch == 2
 
 
 def test_a_network_of_one_picture_takes_no_other_batch(tmp_path: Path) -> None:

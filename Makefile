@@ -3,13 +3,17 @@ PYTHON ?= python3
 PIP := -m pip --disable-pip-version-check
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(shell find cmake csrc pyad_edge export -type f ! -name '*.pyc')
 
-.PHONY: demo test native asan tsan neon gpu cuda-emulated cuda-all aarch64 aarch64-run clean
+.PHONY: demo test docs native asan tsan neon gpu cuda-emulated cuda-all aarch64 aarch64-run clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/pyad-edge demo --out demo-out
 
 test: .venv-test/installed
 	.venv-test/bin/python -m pytest
+
+# The documentation as a site; open build/site/index.html, no server is needed.
+docs: .venv-test/installed
+	.venv-test/bin/python -m mkdocs build --strict --quiet
 
 # The product as a user installs it: no torch.
 .venv-demo/installed: $(BUILD_INPUTS)

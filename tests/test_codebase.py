@@ -16,7 +16,7 @@ import pytest
 import pyad_edge
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTHON = ("pyad_edge", "export", "tests", "benchmarks", "deploy")
+PYTHON = ("pyad_edge", "export", "tests", "benchmarks", "deploy", "docs")
 KERNELS = (
     "preprocess",
     "patch_aggregation",

@@ -19,7 +19,7 @@ __all__ = [
     "MIN_OPSET",
 ]
 
-MAX_FIELDS = 2_000_000  # protobuf fields in one file: bounds the reader's time
+MAX_FIELDS = 500_000  # protobuf fields in one file: bounds the reader's time
 MAX_NODES = 20_000
 MAX_INITIALIZERS = 20_000
 MAX_ATTRIBUTES = 64  # of one node; also inputs and outputs, of which Concat has most

@@ -14,9 +14,9 @@ from pyad_edge.engine import Engine
 from pyad_edge.errors import BackendError, SettingError
 from pyad_edge.export.targets.onnx_pipeline.decision import decide, float32_limit, p_values
 from pyad_edge.export.targets.onnx_pipeline.faults import Faults
+from pyad_edge.export.targets.onnx_pipeline.frames import FrameInput, frame_size_of
 from pyad_edge.export.targets.onnx_pipeline.graph import MAX_BYTES, GraphBuilder
 from pyad_edge.export.targets.onnx_pipeline.members import Members
-from pyad_edge.export.targets.onnx_pipeline.preprocess import FrameInput, frame_size_of
 from pyad_edge.export.targets.onnx_pipeline.settings import PipelineSettings
 
 __all__ = ["INPUT", "OUTPUTS", "THRESHOLD", "build_pipeline"]

@@ -14,21 +14,22 @@ from pyad_edge.engine_manifest import (
     MemoryBankHead,
     member_tensor,
 )
-from pyad_edge.errors import BackendError, SettingError
 from pyad_edge.export.targets.onnx_pipeline.correlation_head import correlation_scores
 from pyad_edge.export.targets.onnx_pipeline.cosine import cosine_scores
 from pyad_edge.export.targets.onnx_pipeline.ensemble import fused
 from pyad_edge.export.targets.onnx_pipeline.faults import Faults
+from pyad_edge.export.targets.onnx_pipeline.frames import FrameInput, frame_planes
 from pyad_edge.export.targets.onnx_pipeline.graph import GraphBuilder
 from pyad_edge.export.targets.onnx_pipeline.memory_bank import bank_scores
 from pyad_edge.export.targets.onnx_pipeline.network import InnerNetwork, common_opset
 from pyad_edge.export.targets.onnx_pipeline.parts import NetworkOutputs, Scored
-from pyad_edge.export.targets.onnx_pipeline.preprocess import (
-    FrameInput,
-    frame_planes,
-    network_input,
+from pyad_edge.export.targets.onnx_pipeline.preprocess import network_input
+from pyad_edge.export.targets.onnx_pipeline.refinement import refined
+from pyad_edge.export.targets.onnx_pipeline.requirements import (
+    networks_of,
+    refinement_of,
+    refuse_unsupported,
 )
-from pyad_edge.export.targets.onnx_pipeline.refinement import check_batch, refined
 from pyad_edge.export.targets.onnx_pipeline.score_map import score_map_scores
 from pyad_edge.export.targets.onnx_pipeline.settings import PipelineSettings
 from pyad_edge.feeder import DeclaredInput, Feeder
@@ -69,29 +70,19 @@ class Members:
             BackendError: if a network has other operators, or takes another batch.
             DataError: if its region of interest leaves nothing of such frames.
         """
-        manifest, declared = engine.manifest, choose_input(engine)
-        _refuse(engine, settings, size, declared)
+        declared = choose_input(engine)
+        refuse_unsupported(engine, settings, size, declared)
         golden = engine.tensors["golden/frames"]
         channels = int(golden.shape[3]) if golden.ndim == 4 else None
-        networks = []
-        for index, _ in enumerate((manifest, *(manifest.members or ()))):
-            model = bytes(engine.tensors[member_tensor(index, "network/onnx")])
-            what = "the network" if not index else f"the network of member {index}"
-            network = InnerNetwork.read(model, what)
-            if network.batch not in (None, settings.batch):
-                raise BackendError(
-                    f"[export onnx] {what} of this engine takes {network.batch} pictures at a "
-                    f"time, got batch={settings.batch}. Use that, or export its backbone for any."
-                )
-            networks.append(network)
-        refinement = _refinement(engine, settings)
-        inside = [*networks, refinement] if refinement is not None else networks
+        networks = networks_of(engine, settings)
+        refinement = refinement_of(engine, settings)
+        inside = [*networks, *([refinement] if refinement is not None else [])]
         return cls(
             engine=engine,
             settings=settings,
             frame=FrameInput(size, str(golden.dtype), channels),
             declared=declared,
-            networks=tuple(networks),
+            networks=networks,
             refinement=refinement,
             opset=common_opset(settings.opset, inside),
         )
@@ -193,41 +184,3 @@ class Members:
             sigma=member.anomaly_map.sigma,
         )
         return feeder.plan(self.frame.size)
-
-
-def _refinement(engine: Engine, settings: PipelineSettings) -> InnerNetwork | None:
-    """The network of an engine's refinement, fit for the graph's batch."""
-    refinement = engine.manifest.refinement
-    if refinement is None:
-        return None
-    model = bytes(engine.tensors["refinement/onnx"])
-    network = InnerNetwork.read(model, "the refinement")
-    size = engine.manifest.network.input_size
-    check_batch(network, settings.batch, (4 if refinement.picture else 1, *size))
-    return network
-
-
-def _refuse(
-    engine: Engine,
-    settings: PipelineSettings,
-    size: tuple[int, int],
-    declared: DeclaredInput | None,
-) -> None:
-    manifest = engine.manifest
-    if declared is not None and declared.policy == "tile":
-        raise SettingError(
-            "[export onnx] this engine cuts its frames into tiles (size policy 'tile'); a graph "
-            "runs its network once. Train with --size-policy resize or letterbox."
-        )
-    if declared is not None and declared.frame_size not in (None, size):
-        wanted = declared.frame_size
-        raise SettingError(
-            f"[export onnx] this engine takes frames of {wanted} (height, width) alone (size "
-            f"policy 'error'), got frame_size={size}. Leave frame_size out."
-        )
-    if manifest.index is not None and not settings.exact_search:
-        raise SettingError(
-            "[export onnx] this engine searches its bank with an approximate index (IVF-PQ), which "
-            "has no form in standard operators. Ask for exact_search, with which scores differ "
-            "from the engine's by what its index misses; or train with a coreset instead."
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from pyad_edge.overlay import draw_overlay
 from pyad_edge.result import Result, Verdict
 from pyad_edge.runtime import Runtime
 from pyad_edge.sinks import Outbox
-from pyad_edge.streaming import Inspection
+from pyad_edge.streaming import Inspection, Stream
 
 __all__ = ["SaveWhat", "inspect_stream", "prepare_folder", "save_picture"]
 
@@ -32,6 +32,7 @@ def inspect_stream(
     save: Path | None = None,
     save_what: SaveWhat = "all",
     outboxes: Sequence[Outbox] = (),
+    opened: Callable[[Stream], None] = lambda _: None,
     **settings: Any,
 ) -> Iterator[dict[str, Any]]:
     """Inspect sources; every inspection gives exactly one record.
@@ -46,12 +47,14 @@ def inspect_stream(
         save: folder for overlays, written before the record is given.
         save_what: which frames get one; ``review`` means REVIEW and NG.
         outboxes: get every inspection.
+        opened: called once, before the first frame is waited for.
         **settings: of :func:`pyad_edge.streaming.inspect_sources`.
 
     Yields:
         ``Inspection.to_dict()``, with ``overlay`` or ``overlay_error`` where one was wanted.
     """
     with runtime.stream(sources, **settings) as stream:
+        opened(stream)
         for inspection in stream:
             record = inspection.to_dict()
             for outbox in outboxes:

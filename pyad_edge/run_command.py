@@ -33,8 +33,10 @@ from pyad_edge.options import (
     Threads,
     open_runtime,
 )
+from pyad_edge.run_health import RunHealth
 from pyad_edge.sinks import Outbox, OutboxStatus, open_outbox
-from pyad_edge.streaming import GateSettings, State, StateChange, StreamSettings
+from pyad_edge.streaming import GateSettings, State, StateChange, Stream, StreamSettings
+from pyad_edge.watchdog import Watchdog
 
 __all__ = ["run"]
 
@@ -126,6 +128,8 @@ def run(
     sources = parse_sources(source)
     checks = parse_gate(gate)
     settings = _stream_settings(attempts, deadline_ms)
+    health = RunHealth()
+    watchdog = Watchdog.from_environment(health.stalled_s, health.status)
     runtime = open_runtime(
         engine,
         false_reject=false_reject,
@@ -146,6 +150,11 @@ def run(
         prepare_folder(save)
     err.print(escape(runtime.info["threshold"]), highlight=False)
     tally = _Tally()
+
+    def begin(stream: Stream) -> None:
+        health.opened(stream)
+        watchdog.ready()  # the golden pictures have passed, and sources and sinks are open
+
     boxes: list[Outbox] = []
     statuses: list[OutboxStatus] = []
     try:
@@ -164,10 +173,13 @@ def run(
                 settings=settings,
                 gate=checks,
                 on_state=_tell,
+                opened=begin,
             )
             stack.callback(records.close)  # type: ignore[attr-defined]
+            stack.enter_context(watchdog)  # says first that it stops
             for record in records:
                 tally.add(record)
+                health.add(record)
                 print_json(record, indent=None)
                 if max_frames is not None and tally.lines >= max_frames:
                     break

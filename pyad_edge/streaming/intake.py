@@ -79,6 +79,7 @@ class Intake:
         self._queue: deque[Ticket] = deque()
         self._images = 0  # of tickets without a fault
         self._closed = False
+        self._waiting_since: float | None = None
 
     def put(self, ticket: Ticket, *, wait: bool) -> bool:
         """Add a ticket.
@@ -107,6 +108,8 @@ class Intake:
                 if self._merged(lane, ticket):
                     return True
             self._queue.append(ticket)
+            if self._waiting_since is None:
+                self._waiting_since = self._clock()
             lane.last = ticket
             lane.waiting += 1
             lane.images += ticket.image is not None
@@ -146,6 +149,7 @@ class Intake:
                     frames += 1
                 batch.append(self._queue.popleft())
                 self._forget(batch[-1])
+            self._waiting_since = self._clock() if self._queue else None
             self._changed.notify_all()
             return batch
 
@@ -161,6 +165,11 @@ class Intake:
             self._closed = True
             self._queue.clear()
             self._changed.notify_all()
+
+    @property
+    def waiting_since(self) -> float | None:
+        """When a ticket first waited after the last batch was taken; None: none waits."""
+        return self._waiting_since
 
     def counts(self, camera: str) -> tuple[int, int, int]:
         """Triggers that came, triggers dropped here, and tickets that wait."""

@@ -13,6 +13,7 @@ from pyad_edge.errors import DataError, PyadError, ResourceError
 from pyad_edge.result import Decision, Result, Verdict
 from pyad_edge.streaming.intake import Intake, Ticket
 from pyad_edge.streaming.outbox import Finished, Outbox
+from pyad_edge.streaming.pulse import Pulse
 from pyad_edge.streaming.record import Fault, FaultCode
 
 __all__ = ["BatchClock", "Inspector", "Judge", "fault_of"]
@@ -68,6 +69,9 @@ class Judge:
         mode: ``infer`` or ``decide``.
         limit: frames in a batch.
         deadline_s: see ``BatchClock``; None: batches never wait.
+
+    Attributes:
+        pulse: at work from taking a batch until its last answer is in the outbox.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Judge:
         self._outbox = outbox
         self._mode = mode
         self._limit = limit
+        self.pulse = Pulse()
         self._clock = None if deadline_s is None else BatchClock(deadline_s, limit)
 
     def run(self) -> None:
@@ -93,10 +98,12 @@ class Judge:
         try:
             close_at = self._clock.close_at if self._clock is not None else None
             while (batch := self._intake.take(self._limit, close_at)) is not None:
+                self.pulse.work()
                 if not self._answer(batch):
                     break
                 # Not kept over the wait for the next batch: frames are large.
                 del batch
+                self.pulse.rest()
         except BaseException as error:  # of this thread itself; the loop has to hear of it
             failure = error
         self._outbox.end(failure)
@@ -119,6 +126,7 @@ class Judge:
                     finished = Finished(ticket, outcome, None, begun, done)
             if not self._outbox.put(finished):
                 return False
+            self.pulse.work()  # a loop that takes one after the other is no standstill
         return True
 
     def _judge(self, tickets: list[Ticket]) -> list[Outcome]:

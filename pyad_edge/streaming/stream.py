@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import queue
 import random
 import threading
 import time
@@ -24,10 +23,12 @@ from pyad_edge.streaming.judge import Inspector, Judge
 from pyad_edge.streaming.lane import Lane
 from pyad_edge.streaming.link import State, StateChange, SteadyClock
 from pyad_edge.streaming.outbox import Finished, Outbox
+from pyad_edge.streaming.pulse import Pulse
 from pyad_edge.streaming.reader import Reader
 from pyad_edge.streaming.record import Inspection
 from pyad_edge.streaming.settings import StreamSettings
 from pyad_edge.streaming.sources import Opened, gate_for, named_sources, open_spec
+from pyad_edge.streaming.teller import Teller
 
 __all__ = ["CameraStatus", "Stream", "inspect_sources"]
 
@@ -109,7 +110,7 @@ class Stream:
             limit=1 if mode == "decide" else limit,
             deadline_s=None if deadline is None else deadline * 1e-3,
         )
-        teller = _Teller(on_state)
+        teller = Teller(on_state)
         feeders = [
             _feeder(name, opened, intake, gates[name], settings, live, teller)
             for name, opened in sources.items()
@@ -118,6 +119,7 @@ class Stream:
         self._indices: Counter[str] = Counter()
         self._inspected: Counter[str] = Counter()
         self._faults: dict[str, Counter[str]] = {name: Counter() for name in sources}
+        self._body = Pulse()  # of the loop
         self._forget = weakref.finalize(self, self._core.forget)
         self._forget.atexit = False  # the core has its own
         self._core.start()
@@ -128,6 +130,7 @@ class Stream:
 
     def __next__(self) -> Inspection:
         """Wait for the next inspection."""
+        self._body.rest()
         try:
             finished = self._core.outbox.get()
         except BaseException:  # Ctrl-C above all
@@ -136,6 +139,7 @@ class Stream:
         if finished is None:
             self.close()
             raise StopIteration
+        self._body.work()
         return self._inspection(finished)
 
     def __enter__(self) -> Stream:
@@ -177,6 +181,16 @@ class Stream:
             )
         return found
 
+    def stalled_s(self) -> float:
+        """Seconds that the network, the loop's body or the supervision of cameras has stood still.
+
+        0.0, or next to it, while frames are judged one after the other and while nothing has come
+        to be judged, also from a camera that is away: that is no standstill of this program.
+        """
+        judge, intake = self._core.judge.pulse, self._core.intake
+        network = judge.stalled_s(intake.waiting_since)
+        return max(network, self._body.stalled_s(), self._core.pulse.stalled_s())
+
     def _inspection(self, finished: Finished) -> Inspection:
         ticket, result, fault = finished.ticket, finished.result, finished.fault
         index = self._indices[ticket.camera]
@@ -201,33 +215,6 @@ class Stream:
         )
 
 
-class _Teller:
-    """Calls the user's function for changes of state, where it can neither block nor harm."""
-
-    def __init__(self, on_state: Callable[[StateChange], None] | None) -> None:
-        self._on_state = on_state
-        self._queue: queue.SimpleQueue[StateChange | None] = queue.SimpleQueue()
-
-    def __call__(self, change: StateChange) -> None:
-        if self._on_state is not None:
-            self._queue.put(change)
-
-    def start(self) -> None:
-        if self._on_state is not None:
-            threading.Thread(target=self._run, name="pyad-states", daemon=True).start()
-
-    def stop(self) -> None:
-        self._queue.put(None)
-
-    def _run(self) -> None:
-        while (change := self._queue.get()) is not None:
-            try:
-                if self._on_state is not None:
-                    self._on_state(change)
-            except Exception:
-                _log.exception("on_state failed")
-
-
 @dataclass(eq=False)
 class _Core:
     """The threads; they know nothing of the ``Stream``, so that dropping it ends them."""
@@ -237,17 +224,19 @@ class _Core:
     judge: Judge
     feeders: list[Camera | Reader]
     settings: StreamSettings
-    teller: _Teller
+    teller: Teller
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._forgotten = False
+        self.pulse = Pulse()  # of the supervisor
         self._network = threading.Thread(target=self.judge.run, name="pyad-network", daemon=True)
 
     def start(self) -> None:
         atexit.register(self.close)  # no thread may be inside the network when Python goes
         self.teller.start()
         self._network.start()
+        self.pulse.work()
         threading.Thread(target=self._supervise, name="pyad-supervisor", daemon=True).start()
 
     def forget(self) -> None:
@@ -287,6 +276,7 @@ class _Core:
                     feeder.poll(now)
                 except Exception:
                     _log.exception("supervising %s failed", feeder.lane.camera)
+            self.pulse.work()
             if self._forgotten:
                 self.close()
             self._stop.wait(period)
@@ -376,7 +366,7 @@ def _feeder(
     gate: Gate | None,
     settings: StreamSettings,
     live: bool,
-    teller: _Teller,
+    teller: Teller,
 ) -> Camera | Reader:
     waits = opened.kind == "file" or (opened.kind == "iterable" and not live)
     lane = Lane(name, intake, settings, gate=gate, waits=waits)

@@ -1,9 +1,10 @@
 # Two commands do everything: `make demo` and `make test`. Each makes a virtual environment of its own.
+# `make test LOCKED=1` takes exactly the packages of requirements/dev.lock.
 PYTHON ?= python3
 PIP := -m pip --disable-pip-version-check
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(shell find cmake csrc pyad_edge export -type f ! -name '*.pyc')
 
-.PHONY: demo test docs native asan tsan neon gpu cuda-emulated cuda-all aarch64 aarch64-run clean
+.PHONY: demo test docs native asan tsan neon gpu cuda-emulated cuda-all aarch64 aarch64-run lock sbom clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/pyad-edge demo --out demo-out
@@ -26,7 +27,12 @@ docs: .venv-test/installed
 .venv-test/installed: pyproject.toml CMakeLists.txt $(shell find cmake csrc -type f) \
 		$(shell find pyad_edge export -type d ! -name __pycache__)
 	$(PYTHON) -m venv .venv-test
+ifeq ($(LOCKED),1)
+	.venv-test/bin/python $(PIP) install --quiet --require-hashes -r requirements/dev.lock
+	.venv-test/bin/python $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+else
 	.venv-test/bin/python $(PIP) install --quiet --editable '.[train,dev]'
+endif
 	touch $@
 
 # The C++ tests (tests/native) need no Python: only cmake and a compiler. `only=` names files to build.
@@ -68,6 +74,20 @@ aarch64: .venv-test/installed
 
 aarch64-run: aarch64
 	.venv-test/bin/python deploy/aarch64/emulate.py $(if $(kernels),--kernels $(kernels))
+
+# Versions and hashes of the development environment. Tests run on ranges, which is what users get; LOCKED=1
+# gives the same packages again, to tell a fault of ours from a new release of somebody else's.
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python $(PIP) install --quiet uv
+	{ head -n 1 requirements/dev.lock; \
+	  build/lock/bin/uv pip compile pyproject.toml --extra train --extra dev --universal --python-version 3.10 \
+	    --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --quiet; } > build/dev.lock
+	mv build/dev.lock requirements/dev.lock
+
+# What the runtime consists of, as CycloneDX; the wheel carries what is compiled into it.
+sbom: .venv-demo/installed .venv-test/installed
+	.venv-test/bin/python deploy/sbom.py --python .venv-demo/bin/python --out build/pyad_edge.cdx.json
 
 clean:
 	rm -rf .venv-demo .venv-test demo-out build

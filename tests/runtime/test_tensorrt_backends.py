@@ -133,7 +133,7 @@ def test_a_plan_is_built_once_and_again_for_another_device(
     assert first.info["provider"] == "Orin"
     assert first.info["precision"] == "fp32"
     assert len(built) == 1
-    opened()
+    assert opened().plan(1) == b"plan of (1, 3, 64, 64)"
     assert len(built) == 1
     first._engine((2, 3, 64, 64))
     opened(precision="fp16")

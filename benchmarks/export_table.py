@@ -1,0 +1,73 @@
+"""Write the table of docs/export.md from its results: python benchmarks/export_table.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from precision_table import number
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULT = ROOT / "benchmarks" / "results" / "export_agreement.json"
+PAGE = ROOT / "docs" / "export.md"
+BEGIN, END = "<!-- table: export agreement -->", "<!-- end -->"
+
+
+def rows() -> list[dict[str, Any]]:
+    """What ``export_agreement.py`` wrote; empty where it has not run."""
+    return json.loads(RESULT.read_text())["rows"] if RESULT.exists() else []
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """One row for each method, target and precision."""
+    if not found:
+        return "Not run yet."
+    lines = [
+        "| method | target | precision | frames | score: relative | map: relative | verdicts that "
+        "differ | image AUROC, engine | export | MB |",
+        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    before = None
+    for row in found:
+        method = row["method"] if row["method"] != before else ""
+        start = f"| {method} | {row['target']} | {row['precision']} | "
+        size = f"{row['bytes'] / 1e6:.1f} |"
+        if "frames" not in row:
+            lines.append(f"{start}built, not run | | | | | | {size}")
+        else:
+            aurocs = [row.get(name) for name in ("engine_auroc", "image_auroc")]
+            shown = " | ".join("" if value is None else f"{value:.4f}" for value in aurocs)
+            frames = f"{row['frames']}{' golden' if row['not_run'] else ''}"
+            lines.append(
+                f"{start}{frames} | {number(row['score_relative'])} "
+                f"| {number(row['map_relative'])} | {len(row['flips'])} | {shown} | {size}"
+            )
+        before = row["method"]
+    return "\n".join([*lines, "", _heading(found)])
+
+
+def _heading(found: list[dict[str, Any]]) -> str:
+    """Machine, versions, commits."""
+    machine = found[0]["machine"]
+    versions = ", ".join(
+        f"{name} {machine['versions'][name]}"
+        for name in ("onnxruntime", "openvino")
+        if name in machine["versions"]
+    )
+    commits = ", ".join(dict.fromkeys(row["commit"] for row in found))
+    return (
+        f"{machine['processor']}, level {machine['level']}; {versions}. "
+        f"`python benchmarks/export_agreement.py`, commits {commits}."
+    )
+
+
+def with_table(page: str) -> str:
+    """The page with the table of today's result file."""
+    before, rest = page.split(BEGIN, 1)
+    _, after = rest.split(END, 1)
+    return f"{before}{BEGIN}\n{table(rows())}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_table(PAGE.read_text()))

@@ -1,0 +1,37 @@
+"""The table of docs/export.md is that of the result file, and what the page claims holds there."""
+
+from __future__ import annotations
+
+import export_table as module
+import pytest
+
+from pyad_edge.backends.registry import golden_tolerance
+
+
+def test_the_page_shows_the_result_file() -> None:
+    page = module.PAGE.read_text()
+    assert module.with_table(page) == page
+
+
+def test_fp32_gives_every_verdict_and_all_is_within_its_tolerance() -> None:
+    rows = module.rows()
+    if not rows:
+        pytest.skip("benchmarks/export_agreement.py has not run yet")
+    for row in rows:
+        place = row["method"], row["target"], row["precision"]
+        if "frames" not in row:
+            assert row["not_run"], place
+            continue
+        assert row["faults"] == [], place
+        assert row["score_relative"] <= golden_tolerance(row["precision"], 1e-3), place
+        if row["precision"] == "fp32":
+            assert row["flips"] == [], place
+        if row["not_run"] is None:
+            assert row["frames"] == 354, place
+
+
+def test_what_only_was_built_says_so() -> None:
+    row = {"method": "grad", "target": "tensorrt-rtx", "precision": "bf16", "bytes": 2_000_000}
+    row |= {"commit": "abc", "machine": {"processor": "P", "level": "L", "versions": {}}}
+    assert "| grad | tensorrt-rtx | bf16 | built, not run |" in module.table([row])
+    assert module.table([]) == "Not run yet."

@@ -37,10 +37,11 @@ from pyad_edge.export.train import train_patchcore
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "box": {
-        "diffusion_steps": 1200,
-        "samples": 128,
-        "detector_steps": 3000,
-        "preset": "compact",
+        "diffusion_steps": 4000,
+        "samples": 256,
+        "detector_steps": 4000,
+        "patches": 256,
+        "neighbours": 4,
     },
     "mtd": {
         "diffusion_steps": 400,

@@ -9,7 +9,9 @@ torch = pytest.importorskip("torch")
 
 from pyad_edge.errors import DataError, SettingError  # noqa: E402
 from pyad_edge.export.methods.grad.batches import Batch, PatchBatches, augment  # noqa: E402
-from pyad_edge.export.methods.grad.detector import PRESETS, Detector, coordinates  # noqa: E402
+from pyad_edge.export.methods.grad.detector import PRESETS, Detector  # noqa: E402
+from pyad_edge.export.methods.grad.elsewhere import Elsewhere  # noqa: E402
+from pyad_edge.export.methods.grad.place import coordinates  # noqa: E402
 from pyad_edge.export.methods.grad.reweighting import reweighted_loss  # noqa: E402
 from pyad_edge.export.methods.grad.samples import Samples, load_samples, save_samples  # noqa: E402
 from pyad_edge.export.methods.grad.settings import make_settings  # noqa: E402
@@ -52,6 +54,29 @@ def test_batches_hold_the_papers_three_kinds():
     for index, mark in enumerate((200, 100, 50)):
         own = batch.negative[8 * (index + 1) : 8 * (index + 2)]
         np.testing.assert_allclose(own[:, :3], mark / 127.5 - 1, atol=1e-6)
+
+
+def test_wrong_places_look_alike_and_are_no_right_ones():
+    """Of a striped picture: where the stripes fall as they do in the patch, at another place."""
+    side, window = 90, (34, 34)
+    where = coordinates(side - 6, side - 6, border=3)
+    stripes = (torch.arange(side) % 12 < 2).float().expand(4, 3, side, side)
+    pictures = LevelPictures(34, stripes.half(), where)
+    rng = np.random.default_rng(2)
+    true = random_places(rng, 40, size=(side, side), window=window)
+    patches = cut(stripes, np.zeros(40, int), true, window)
+    chosen = Elsewhere(pictures, share=0.5, shift=0.02).places(rng, patches, true)
+    assert chosen.shape == (40, 2)
+    assert (chosen >= 0).all()
+    assert (chosen <= side - 34).all()
+    off = np.abs((chosen - true)[:, 1])
+    off = np.minimum(off % 12, -off % 12)  # pixels beside a stripe's place
+    assert off[:20].max() <= 1 < off[20:].mean()
+    near = np.abs(chosen - true).max(axis=1)
+    assert near[:20].min() > 4 + 0.02 * side
+    anywhere = Elsewhere(pictures, share=0.0, shift=0.02).places(rng, patches, true)
+    off = np.abs((anywhere - true)[:, 1])
+    assert np.minimum(off % 12, -off % 12).mean() > 2
 
 
 def test_generated_patches_have_their_windows_coordinates():

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 
 from pyad_edge.errors import SettingError  # noqa: E402
 from pyad_edge.export.methods.grad import detector as d  # noqa: E402
+from pyad_edge.export.methods.grad import place  # noqa: E402
 
 
 def model(levels=(34, 68, 136), preset="compact", **options):
@@ -25,6 +26,8 @@ def test_receptive_field_is_34_by_34(preset):
     network = d.Detector(d.PRESETS[preset])
     for layer in network.layers:  # no ReLU may hide a path
         torch.nn.init.uniform_(layer.weight, 0.5, 1.0)
+    for place_of in network.places.values():  # nor may a place
+        torch.nn.init.uniform_(place_of.weight, 0.01, 0.02)
     x = torch.ones(1, 5, 62, 62, requires_grad=True)
     logits = network(x)
     assert logits.shape == (1, 1, 8, 8)
@@ -55,7 +58,7 @@ def test_cost_is_counted_and_small(preset, limit):
 
 
 def test_coordinates_are_x_then_y_and_go_on_beyond_the_edge():
-    x, y = d.coordinates(4, 8, border=1).numpy()
+    x, y = place.coordinates(4, 8, border=1).numpy()
     np.testing.assert_allclose(x[2], (np.arange(-1, 9) + 0.5) / 8 * 2 - 1, atol=1e-7)
     np.testing.assert_allclose(y[:, 5], (np.arange(-1, 5) + 0.5) / 4 * 2 - 1, atol=1e-7)
 

@@ -17,17 +17,18 @@ from pyad_edge.export.methods.grad.detector import (  # noqa: E402
     BORDER,
     KERNELS,
     LEVELS,
+    PLACED,
     STRIDE,
     STRIDES,
     Detector,
     GradModel,
     Preset,
-    coordinates,
     flop,
     level_input,
 )
 from pyad_edge.export.methods.grad.graph import OUTPUT, InferenceGraph, LevelGraph, macs  # noqa: E402
 from pyad_edge.export.methods.grad.network_file import write_network  # noqa: E402
+from pyad_edge.export.methods.grad.place import coordinates  # noqa: E402
 from pyad_edge.reference import anomaly_map  # noqa: E402
 
 TINY = Preset((4, 5, 5, 6, 6, 7, 7))
@@ -39,20 +40,24 @@ def detector(seed: int, preset: Preset = TINY) -> Detector:
     torch.manual_seed(seed)
     made = Detector(preset)
     with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
+        for name, parameter in made.named_parameters():
+            share = 0.05 if name.startswith("places") else 0.2
+            parameter.add_(share * torch.randn_like(parameter))
     return made.requires_grad_(False).eval()
 
 
+# By level: where these detectors' logits lie, roughly, so that each is the largest somewhere.
+NORMAL = {34: (0.1, 0.3), 68: (-3.3, 1.7), 136: (0.5, 0.9)}
+
+
 def model(fusion="maximum", levels=tuple(LEVELS), size=SIZE) -> GradModel:
-    count = len(levels)
     return GradModel(
         {level: detector(level) for level in levels},
         preset="compact",
         input_size=size,
         fusion=fusion,
-        means=[0.3, -0.2, 0.1][:count],
-        deviations=[0.6, 1.7, 0.9][:count],
+        means=[NORMAL[level][0] for level in levels],
+        deviations=[NORMAL[level][1] for level in levels],
     ).eval()
 
 
@@ -104,6 +109,33 @@ def test_the_layer_is_that_of_the_detectors_input() -> None:
         wanted = functional.pad(made(level_input(picture, level)), (BORDER,) * 4, mode="replicate")
         torch.testing.assert_close(graph(small), wanted, rtol=1e-5, atol=1e-5)
         small = functional.avg_pool2d(small, 2)
+
+
+@pytest.mark.parametrize("size", [(28, 36), (56, 72)])
+def test_places_are_constants_of_three_layers(size) -> None:
+    """Scale and shift at every position, in float64, from the middle of its receptive field."""
+    made = detector(7)
+    graph = LevelGraph(made, size, offset=0.0, scale=1.0)
+    H, W = size[0] + 2 * BORDER, size[1] + 2 * BORDER
+    for index in PLACED:
+        reach = stride = 1
+        for kernel, step in zip(KERNELS[: index + 1], STRIDES[: index + 1], strict=True):
+            reach, stride = reach + (kernel - 1) * stride, stride * step
+        scale, shift = graph.get_buffer(f"scale_{index}"), graph.get_buffer(f"shift_{index}")
+        weight = made.places[str(index)].weight.double().numpy()[:, :, 0, 0]
+        offset = made.places[str(index)].bias.double().numpy()
+        bias = made.layers[index].bias.double().numpy()
+        C, h, w = scale.shape[1:]
+        assert (h, w) == tuple((side - reach) // stride + 1 for side in (H, W))
+        for y, x in ((0, 0), (h - 1, 0), (h // 2, w - 1)):
+            row, column = (n * stride + (reach - 1) // 2 - BORDER + 0.5 for n in (y, x))
+            place = np.array([column / size[1], row / size[0]]) * 2 - 1
+            angles = np.concatenate([place * np.pi * 2.0**k for k in range(5)])
+            both = weight @ np.concatenate([place, np.sin(angles), np.cos(angles)]) + offset
+            factor = 1 + both[:C]
+            np.testing.assert_allclose(scale[0, :, y, x], factor, rtol=1e-5, atol=1e-5)
+            wanted = both[C:] + factor * bias
+            np.testing.assert_allclose(shift[0, :, y, x], wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("fusion", ["maximum", "mean"])

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pyad_edge.export.methods.grad import sheets  # noqa: E402
-from pyad_edge.export.methods.grad.detector import coordinates  # noqa: E402
+from pyad_edge.export.methods.grad.place import coordinates  # noqa: E402
 from pyad_edge.export.methods.grad.reweighting import log_density_weights  # noqa: E402
 from pyad_edge.export.methods.grad.samples import Samples  # noqa: E402
 from pyad_edge.export.methods.grad.settings import make_settings  # noqa: E402

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from pyad_edge.errors import DataError
 from pyad_edge.export.methods.grad.detector import PATCH, STRIDE
+from pyad_edge.export.methods.grad.elsewhere import Elsewhere
 from pyad_edge.export.methods.grad.samples import Samples
 from pyad_edge.export.methods.grad.settings import GradSettings
 from pyad_edge.export.methods.grad.windows import LevelPictures, cut, random_places
@@ -57,6 +58,7 @@ class PatchBatches:
             raise DataError("[grad] there are no generated windows to train a detector with.")
         self._pictures, self._settings = pictures, settings
         self._generated = [generated[reach] for reach in sorted(generated)]
+        self._elsewhere = Elsewhere(pictures, share=settings.alike, shift=settings.shift)
         self._order = Batches(len(pictures), batch=2 * PICTURES, seed=settings.seed)
         self._samples = [
             Batches(len(own), batch=PICTURES, seed=settings.seed + 1 + index)
@@ -77,14 +79,16 @@ class PatchBatches:
         places = random_places(rng, count, size=whole.size, window=window)
         positive = self._patches(whole.pictures, right, places, places, window)
         content = random_places(rng, count, size=whole.size, window=window)
-        elsewhere = random_places(rng, count, size=whole.size, window=window)
-        negative = [self._patches(whole.pictures, wrong, content, elsewhere, window)]
+        colours = cut(whole.pictures, wrong, content, window)
+        elsewhere = self._elsewhere.places(rng, colours, content)
+        where = cut(whole.where, wrong, elsewhere, window)
+        negative = [torch.cat((colours, where), dim=1)]
         for own, order in zip(self._generated, self._samples, strict=True):
             numbers = np.repeat(order.batch_at(iteration), repeat)
             inside = random_places(rng, count, size=own.size, window=window)
-            where = inside + own.places[numbers]
+            beyond = inside + own.places[numbers]
             negative.append(
-                self._patches(own.windows, numbers, inside, where, window, scale=1 / 127.5)
+                self._patches(own.windows, numbers, inside, beyond, window, scale=1 / 127.5)
             )
         every = augment(torch.cat((positive, *negative)), rng, self._settings)
         return Batch(every[:count], every[count:])

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from pyad_edge.errors import SettingError
+from pyad_edge.export.methods.grad.place import WAVES, coordinates, waves
 
 __all__ = [
     "BORDER",
@@ -28,7 +29,6 @@ __all__ = [
     "Fusion",
     "GradModel",
     "Preset",
-    "coordinates",
     "flop",
     "level_input",
 ]
@@ -45,6 +45,8 @@ LEVELS: Mapping[int, int] = MappingProxyType({34: 1, 68: 2, 136: 4})
 
 KERNELS = (4, 3, 4, 3, 3, 2, 1, 1)
 STRIDES = (2, 1, 2, 1, 1, 1, 1, 1)
+PLACED = (4, 5, 6)
+"""Layers, from 0, whose outputs a patch's place scales and shifts."""
 
 Fusion = Literal["mean", "maximum"]
 
@@ -73,10 +75,15 @@ class Detector(nn.Module):  # type: ignore[misc]
     """Eight convolutions without padding, a ReLU after each of the first seven.
 
     The paper gives eight layers, 34 x 34 pixels and five channels; kernels, strides, widths and
-    the lack of norms are choices of this implementation.
+    the lack of norms are choices of this implementation. So is how the place is used: besides
+    being channels of the input, it scales and shifts the outputs of the layers PLACED (FiLM, Perez
+    et al. 2018), whose values say *what* a patch shows. From two ramps in the first layer, which
+    sees 4 x 4 pixels, a detector hardly learns what belongs where. All of it is constant at run
+    time, see ``graph.LevelGraph``.
 
     Attributes:
         layers: the convolutions, first to last.
+        places: for each layer of PLACED, coordinates and their waves to scales, then shifts.
     """
 
     def __init__(self, preset: Preset) -> None:
@@ -90,12 +97,42 @@ class Detector(nn.Module):  # type: ignore[misc]
             self.layers.append(layer)
             inputs = outputs
         nn.init.zeros_(self.layers[-1].weight)  # the training starts from even odds
+        self.places = nn.ModuleDict()
+        for index in PLACED:
+            place = nn.Conv2d(2 + WAVES, 2 * preset.widths[index], 1)
+            nn.init.zeros_(place.weight)  # and from places that change nothing
+            nn.init.zeros_(place.bias)
+            self.places[str(index)] = place
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 5, H, W) to (N, D, (H - 34) // 4 + 1, (W - 34) // 4 + 1): the seventh layer's."""
-        for layer in self.layers[:-1]:
-            x = functional.relu(layer(x))
+        where = x[:, 3:]
+        for index, layer in enumerate(self.layers[:-1]):
+            x = layer(x)
+            if index in PLACED:
+                scale, shift = self.placed(index, where, (x.shape[-2], x.shape[-1]))
+                x = x * scale + shift
+            x = functional.relu(x)
         return x
+
+    def placed(
+        self, index: int, where: torch.Tensor, size: tuple[int, int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What a layer's outputs are multiplied by, and what is then added.
+
+        Args:
+            index: of the layer, one of PLACED.
+            where: (N, 2, H, W) coordinates of the input's pixels.
+            size: (h, w) of the layer's output.
+
+        Returns:
+            (N, C, h, w) each; from the coordinates of the pixel in the middle of each output's
+            receptive field.
+        """
+        middle, stride = _middle(index)
+        own = where[:, :, middle::stride, middle::stride][:, :, : size[0], : size[1]]
+        scale, shift = self.places[str(index)](torch.cat((own, waves(own)), dim=1)).chunk(2, dim=1)
+        return 1 + scale, shift
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
         """(N, D, h, w) to (N, 1, h, w) logits."""
@@ -107,21 +144,12 @@ class Detector(nn.Module):  # type: ignore[misc]
         return self.classify(self.features(x))
 
 
-def coordinates(
-    height: int, width: int, *, border: int = 0, device: torch.device | None = None
-) -> torch.Tensor:
-    """(2, height + 2 border, width + 2 border) float32: x, then y, of the pixels' centres.
-
-    From -1 at a picture's left or upper edge to 1 at its right or lower one; pixels of the border
-    go on beyond.
-    """
-    ys = (torch.arange(-border, height + border, device=device, dtype=torch.float32) + 0.5) * (
-        2.0 / height
-    ) - 1.0
-    xs = (torch.arange(-border, width + border, device=device, dtype=torch.float32) + 0.5) * (
-        2.0 / width
-    ) - 1.0
-    return torch.stack((xs.expand(len(ys), -1), ys[:, None].expand(-1, len(xs))))
+def _middle(index: int) -> tuple[int, int]:
+    """(pixel in the middle of a layer's first receptive field, pixels to the next one)."""
+    reach = stride = 1
+    for kernel, own in zip(KERNELS[: index + 1], STRIDES[: index + 1], strict=True):
+        reach, stride = reach + (kernel - 1) * stride, stride * own
+    return (reach - 1) // 2, stride
 
 
 def level_input(pictures: torch.Tensor, level: int) -> torch.Tensor:

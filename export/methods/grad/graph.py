@@ -14,10 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from pyad_edge.export.methods.grad.detector import (
     BORDER,
     LEVELS,
+    PLACED,
     Detector,
     GradModel,
-    coordinates,
 )
+from pyad_edge.export.methods.grad.place import coordinates
 
 __all__ = ["OUTPUT", "InferenceGraph", "LevelGraph", "macs"]
 
@@ -41,8 +42,9 @@ class LevelGraph(nn.Module):  # type: ignore[misc]
     """A detector for pictures of one size, without coordinate channels.
 
     What the coordinates add to the first layer does not depend on the picture: it becomes that
-    layer's bias, one number a channel and position. The level's normalisation is affine, so the
-    last layer's weights take it in. Both are computed in float64 and rounded once.
+    layer's bias, one number a channel and position. So do the scales and shifts of the layers
+    PLACED, which take in their layer's bias. The level's normalisation is affine, so the last
+    layer's weights take it in. All are computed in float64 and rounded once.
 
     Args:
         detector: trained; left as it is.
@@ -64,12 +66,23 @@ class LevelGraph(nn.Module):  # type: ignore[misc]
         self.register_buffer("weight", weight[:, :3].float().contiguous())
         self.register_buffer("bias_map", bias.float().contiguous())  # (1, C, h, w)
         self.layers = nn.ModuleList()
-        for layer in detector.layers[1:]:
+        placing = copy.deepcopy(detector).double().requires_grad_(False)
+        h, w = bias.shape[-2:]
+        for index, layer in enumerate(detector.layers[1:], start=1):
+            (kernel, _), (stride, _) = layer.kernel_size, layer.stride
+            h, w = (h - kernel) // stride + 1, (w - kernel) // stride + 1
             copied = nn.Conv2d(
-                layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride
-            )
-            copied.load_state_dict(layer.state_dict())
-            self.layers.append(copied.requires_grad_(False))
+                layer.in_channels, layer.out_channels, kernel, stride, bias=index not in PLACED
+            ).requires_grad_(False)
+            copied.weight.copy_(layer.weight)
+            if index in PLACED:
+                factor, shift = placing.placed(index, where, (h, w))
+                shift = shift + factor * layer.bias.detach().double()[:, None, None]
+                self.register_buffer(f"scale_{index}", factor.float().contiguous())
+                self.register_buffer(f"shift_{index}", shift.float().contiguous())
+            else:
+                copied.bias.copy_(layer.bias)
+            self.layers.append(copied)
         last = self.layers[-1]
         last.weight.copy_((last.weight.double() / scale).float())
         last.bias.copy_(((last.bias.double() - offset) / scale).float())
@@ -78,8 +91,11 @@ class LevelGraph(nn.Module):  # type: ignore[misc]
         """(N, 3, H, W) to (N, 1, H / 4, W / 4), the edges repeated in both."""
         x = _Extend.apply(picture)
         x = functional.relu(functional.conv2d(x, self.weight, stride=self.stride) + self.bias_map)
-        for layer in self.layers[:-1]:
-            x = functional.relu(layer(x))
+        for index, layer in enumerate(self.layers[:-1], start=1):
+            x = layer(x)
+            if index in PLACED:
+                x = x * self.get_buffer(f"scale_{index}") + self.get_buffer(f"shift_{index}")
+            x = functional.relu(x)
         found: torch.Tensor = _Extend.apply(self.layers[-1](x))
         return found
 

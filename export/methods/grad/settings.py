@@ -56,6 +56,8 @@ class GradSettings(BaseModel):
         patches: positive patches a step; there are ``k + 1`` times as many negative ones.
         neighbours: r: patches are cut as r x r neighbours, which share most of their convolutions;
             1: each by itself, as in the paper.
+        alike: share of the normal patches in wrong places whose places look alike, see
+            ``elsewhere.Elsewhere``; 0: all at random, as in the paper.
         rate: Adam's learning rate for the detectors, falling to zero as a cosine.
         beta: of the densities, equations 1 and 2.
         queue: features in each of the two queues.
@@ -96,6 +98,7 @@ class GradSettings(BaseModel):
     detector_steps: Count | None = None
     patches: Annotated[int, Field(ge=4, le=4096, multiple_of=4)] = 128
     neighbours: Annotated[int, Field(ge=1, le=8)] = 1
+    alike: Annotated[float, Field(ge=0, le=1)] = 0.5
     rate: Rate = 2e-3
     beta: Annotated[float, Field(gt=0, le=1000)] = 2.0
     queue: Annotated[int, Field(ge=1, le=10**6)] = 4096

@@ -131,7 +131,7 @@ class DetectorTrainer:
         count = settings.patches // settings.neighbours
         some = _single(patches, count)
         dim = self.detector.layers[-1].in_channels
-        input_noise = settings.input_noise * torch.randn(some.shape).to(some.device)
+        input_noise = settings.input_noise * torch.randn(some[:, :3].shape).to(some.device)
         feature_noise = settings.feature_noise * torch.randn(count, dim).to(some.device)
         with autocast(self._device, settings.precision):
             features = feature_loss(

@@ -16,13 +16,12 @@ from torch.nn import functional
 
 from pyad_edge.errors import SettingError
 from pyad_edge.export.methods.grad.diffusion import Schedule
+from pyad_edge.export.methods.grad.place import WAVES, waves
 
-__all__ = ["REACHES", "PatchUNet", "time_embedding", "waves"]
+__all__ = ["REACHES", "PatchUNet", "time_embedding"]
 
 REACHES = (5, 9, 13, 17)
 """Receptive fields, pixels; the paper's levels of PatchDiff."""
-OCTAVES = 5
-"""Of the coordinates' waves: from one across the picture to one in a sixteenth of it."""
 
 
 def time_embedding(steps: torch.Tensor, dim: int) -> torch.Tensor:
@@ -30,12 +29,6 @@ def time_embedding(steps: torch.Tensor, dim: int) -> torch.Tensor:
     half = dim // 2
     rates = torch.exp(-math.log(10_000) / (half - 1) * torch.arange(half, device=steps.device))
     angles = steps.float()[:, None] * rates
-    return torch.cat((angles.sin(), angles.cos()), dim=1)
-
-
-def waves(where: torch.Tensor) -> torch.Tensor:
-    """(N, 2, H, W) coordinates to (N, 4 OCTAVES, H, W): sines and cosines of pi 2^k x, k from 0."""
-    angles = torch.cat([where * (torch.pi * 2**octave) for octave in range(OCTAVES)], dim=1)
     return torch.cat((angles.sin(), angles.cos()), dim=1)
 
 
@@ -80,7 +73,7 @@ class PatchUNet(nn.Module):  # type: ignore[misc]
         self.reach, self.width = reach, width
         time = 4 * width
         self.time = nn.Sequential(nn.Linear(width, time), nn.SiLU(), nn.Linear(time, time))
-        self.first = nn.Conv2d(5 + 4 * OCTAVES, width, 1)
+        self.first = nn.Conv2d(5 + WAVES, width, 1)
         self.down = nn.ModuleList(_Block(width, width, time) for _ in range(depth))
         self.up = nn.ModuleList(_Block(2 * width, width, time) for _ in range(depth))
         self.last = nn.Conv2d(width, 3, 1)

@@ -48,6 +48,7 @@ def build_pipeline(engine: Engine, *, settings: PipelineSettings) -> Any:
     Raises:
         SettingError: if something of the engine has no form in such a graph, or it would have 2 GB.
         BackendError: if a network of the engine has other operators, or takes another batch.
+        DataError: if the engine's region of interest leaves nothing of such frames.
     """
     size = settings.frame_size or frame_size_of(engine)
     members = Members.of(engine, settings, size)

@@ -112,7 +112,7 @@ class InnerNetwork:
             except Exception as error:  # the converter's own, of C++
                 raise BackendError(
                     f"[export onnx] {self.what} of this engine cannot be lifted from opset "
-                    f"{self.opset} to {graph.opset}: {error}. Choose --opset {self.opset}."
+                    f"{self.opset} to {graph.opset}: {error}. Ask for opset {self.opset}."
                 ) from error
         return graph.inline(
             proto.graph, prefix=prefix, feeds={self._input.name: value}, outputs=outputs

@@ -81,6 +81,6 @@ def refuse_unsupported(
     if manifest.index is not None and not settings.exact_search:
         raise SettingError(
             "[export onnx] this engine searches its bank with an approximate index (IVF-PQ), which "
-            "has no form in standard operators. Ask for exact_search, with which scores differ "
-            "from the engine's by what its index misses; or train with a coreset instead."
+            "has no form in standard operators. Set exact_search in PipelineSettings, with which "
+            "scores differ from the engine's by what its index misses; or train with a --coreset."
         )

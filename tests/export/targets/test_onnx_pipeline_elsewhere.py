@@ -51,7 +51,10 @@ def test_ten_lines_without_pyad_edge_give_its_scores(tiny: TinyEngine, tmp_path:
     assert len(EXAMPLE.read_text().splitlines()) <= 14
 
 
-@pytest.mark.parametrize("name", ["patchcore", "ensemble", "recontrast", "grad", "fod", "refined"])
+HEADS = ("patchcore", "ensemble", "recontrast", "grad", "fod", "refined")
+
+
+@pytest.mark.parametrize("name", HEADS)
 def test_openvino_takes_graphs_of_every_head(name: str, tmp_path: Path) -> None:
     ov = pytest.importorskip("openvino")
     path = write(draft_of(name), tmp_path)
@@ -63,3 +66,16 @@ def test_openvino_takes_graphs_of_every_head(name: str, tmp_path: Path) -> None:
     found = compiled({"frame": frames})
     names = [output.any_name for output in compiled.outputs]
     assert_agree(Runtime(path), {name: np.array(found[name]) for name in names}, frames)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_tensorrt_for_rtx_parses_graphs_of_every_head(name: str, tmp_path: Path) -> None:
+    trt = pytest.importorskip("tensorrt_rtx")
+    model = graph_of(write(draft_of(name), tmp_path), frame_size=(41, 53), chunk_rows=32).model
+    logger = trt.Logger(trt.Logger.ERROR)
+    typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = trt.Builder(logger).create_network(typed)
+    parser = trt.OnnxParser(network, logger)
+    assert parser.parse(model.SerializeToString()), parser.get_error(0).desc()
+    outputs = [network.get_output(n).name for n in range(network.num_outputs)]
+    assert outputs == ["score", "anomaly_map", "verdict", "p_value"]

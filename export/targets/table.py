@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.markup import escape
 from rich.table import Table
 
@@ -46,30 +48,22 @@ def print_report(report: ExportReport) -> None:
     )
 
 
-def _table(rows: dict[str, Agreement]) -> Table:
+def _table(compared: dict[str, Agreement]) -> Table:
+    """A column for each set of frames; narrow enough for any terminal."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("compared", no_wrap=True)
-    for name in (
-        "frames",
-        "score: largest",
-        "mean",
-        "relative",
-        "map: largest",
-        "mean",
-        "relative",
-        "other verdicts",
-    ):
-        table.add_column(name, justify="right")
-    for name, found in rows.items():
-        figures = (
-            found.score_max,
-            found.score_mean,
-            found.score_relative,
-            found.map_max,
-            found.map_mean,
-            found.map_relative,
-        )
-        table.add_row(
-            name, str(found.frames), *(f"{value:.1e}" for value in figures), str(len(found.flips))
-        )
+    table.add_column("difference", no_wrap=True)
+    for name in compared:
+        table.add_column(name, justify="right", no_wrap=True)
+
+    def row(name: str, figure: Callable[[Agreement], str]) -> None:
+        table.add_row(name, *(figure(found) for found in compared.values()))
+
+    row("frames", lambda found: str(found.frames))
+    row("scores, largest", lambda found: f"{found.score_max:.1e}")
+    row("scores, mean", lambda found: f"{found.score_mean:.1e}")
+    row("scores, relative", lambda found: f"{found.score_relative:.1e}")
+    row("maps, largest", lambda found: f"{found.map_max:.1e}")
+    row("maps, mean", lambda found: f"{found.map_mean:.1e}")
+    row("maps, relative", lambda found: f"{found.map_relative:.1e}")
+    row("other verdicts", lambda found: str(len(found.flips)))
     return table

@@ -63,7 +63,7 @@ def test_json_is_the_report(engine: Path, tmp_path: Path) -> None:
         ("--to onnx --frame-size 64x64", r"expected --frame-size as H,W in pixels"),
         ("--to onnx --frame-size 64,2", r"--frame-size should be greater than or equal to 8"),
         ("--to onnx --tolerance 2", r"expected --tolerance as a relative difference above 0 and"),
-        ("--to triton --name ../part", r"--name should match pattern"),
+        ("--to triton --name ../part", r"--name \(String should match pattern"),
         ("--to openvino", r"expected --out as a file that ends in .xml, got .*part.onnx"),
     ],
 )

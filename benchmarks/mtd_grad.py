@@ -36,28 +36,14 @@ from pyad_edge.export.methods.patchcore import make_settings as patchcore_settin
 from pyad_edge.export.train import train_patchcore
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "box": {
-        "diffusion_steps": 4000,
-        "samples": 256,
-        "detector_steps": 4000,
-        "patches": 256,
-        "neighbours": 4,
-    },
-    "mtd": {
-        "diffusion_steps": 400,
-        "detector_steps": 300,
-        # What was the default when these rows were trained.
-        "beta": 10.0,
-        "soft": 0.0,
-        "grain": 0.02,
-    },
+    "box": {"diffusion_steps": 4000, "samples": 256, "detector_steps": 4000},
+    "mtd": {"diffusion_steps": 800, "samples": 64, "detector_steps": 800},
 }
 SHORT: dict[str, Any] = {  # of the paper's schedule: what a CPU can do
     "diffusion_batch": 8,
-    "samples": 64,
     "sampling_steps": 20,
-    "patches": 64,
-    "neighbours": 2,
+    "patches": 256,
+    "neighbours": 4,
     "queue": 2048,
     "precision": "bf16",
 }

@@ -35,6 +35,7 @@ OPTION_NAMES = {
     "queue": "--queue",
     "rate": "--rate",
     "diffusion_rate": "--diffusion-rate",
+    "alike": "--alike",
     "alpha_features": "--alpha-features",
     "alpha_gradient": "--alpha-gradient",
     "holdout": "--holdout",
@@ -42,8 +43,8 @@ OPTION_NAMES = {
     "seed": "--seed",
     "memory_limit": "--memory-limit",
 }
-PATCHES = {"5m": 64, "30m": 64, "full": 128}
-NEIGHBOURS = {"5m": 2, "30m": 2, "full": 1}
+PATCHES = {"5m": 256, "30m": 256, "full": 128}
+NEIGHBOURS = {"5m": 4, "30m": 4, "full": 1}
 SAMPLING_STEPS = {"5m": 25, "30m": 25, "full": 50}
 
 
@@ -92,13 +93,20 @@ def train_grad_command(
     ] = None,
     patches: Annotated[
         Optional[int],
-        typer.Option(help="Positive patches a step; 64, and 128 with --budget full."),
+        typer.Option(help="Positive patches a step; 256, and 128 with --budget full."),
     ] = None,
     neighbours: Annotated[
         Optional[int],
         typer.Option(
-            help="Patches are cut as N x N neighbours that share their convolutions; 2, and 1 with "
+            help="Patches are cut as N x N neighbours that share their convolutions; 4, and 1 with "
             "--budget full: each by itself, as in the paper."
+        ),
+    ] = None,
+    alike: Annotated[
+        Optional[float],
+        typer.Option(
+            help="Share of the patches in wrong places whose places look alike; 0: all at random, "
+            "as in the paper."
         ),
     ] = None,
     reweight_noisy: Annotated[
@@ -159,6 +167,7 @@ def train_grad_command(
     usual = {
         "beta": beta,
         "queue": queue,
+        "alike": alike,
         "alpha_features": alpha_features,
         "alpha_gradient": alpha_gradient,
     }

@@ -105,8 +105,8 @@ class GradSettings(BaseModel):
     reweight_noisy: bool = True
     reweight_tail: bool = True
     regularise: bool = True
-    alpha_features: Factor = 1e-4
-    alpha_gradient: Factor = 1.0
+    alpha_features: Factor = 1e-5
+    alpha_gradient: Factor = 0.1
     input_noise: Factor = 0.1
     feature_noise: Factor = 0.1
     light: Annotated[float, Field(ge=0, lt=1)] = 0.1

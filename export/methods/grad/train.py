@@ -267,7 +267,16 @@ def _facts(settings: GradSettings, fits: Sequence[LevelFit]) -> dict[str, str | 
         "sampler",
         "sampling_steps",
     )
-    more = ("patches", "rate", "beta", "queue", "alpha_features", "alpha_gradient", "precision")
+    more = (
+        "patches",
+        "alike",
+        "rate",
+        "beta",
+        "queue",
+        "alpha_features",
+        "alpha_gradient",
+        "precision",
+    )
     switches = ("reweight_noisy", "reweight_tail", "regularise", "holdout")
     facts = {name: getattr(settings, name) for name in (*kept, *more, *switches)}
     steps = {f"steps_{own.level}": own.report.steps for own in fits}

@@ -126,9 +126,9 @@ class DetectorTrainer:
     def _regularise(
         self, patches: torch.Tensor, positive: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Equation 5 on b / r patches out of all, equation 6 on b / r out of the positive ones."""
+        """Equation 5 on b / r^2 patches out of all, equation 6 on as many positive ones."""
         settings = self._settings
-        count = settings.patches // settings.neighbours
+        count = settings.patches // settings.neighbours**2
         some = _single(patches, count)
         dim = self.detector.layers[-1].in_channels
         input_noise = settings.input_noise * torch.randn(some[:, :3].shape).to(some.device)

@@ -23,50 +23,13 @@ from numpy.typing import NDArray
 from report import write_result
 
 from pyad_edge import Runtime, ops
-from pyad_edge.engine_manifest import Preprocessing
-from pyad_edge.export.methods.fod.backbone import build_backbone
-from pyad_edge.export.methods.fod.engine import FodModel, export_engine, export_model
-from pyad_edge.export.methods.fod.model import Fod
-from pyad_edge.export.methods.fod.reference import build_reference
-from pyad_edge.export.methods.fod.settings import make_settings
-from pyad_edge.export.methods.patchcore.fit import Calibration
+from pyad_edge.export.papers.random_engines import fod_engine
 from pyad_edge.ops.correlation_divergence import DivergencePlan
 from pyad_edge.reference.correlation_divergence import correlation_divergence as plain
 
 ROUNDS, LITERAL_ROUNDS = 25, 6
 EPS = 1e-4
 Array = NDArray[np.float32]
-
-
-def made(folder: Path) -> tuple[Path, FodModel]:
-    """An engine with random weights."""
-    settings = make_settings()
-    backbone = build_backbone("resnet18", weights="random", levels=settings.levels)
-    pictures = np.random.default_rng(0).normal(size=(2, 3, 256, 256)).astype(np.float32)
-    features = backbone(torch.from_numpy(pictures))
-    references = [
-        build_reference("mean", level.numpy(), grid=grid, size=1, seed=0)
-        for level, grid in zip(features, settings.grids, strict=True)
-    ]
-    preprocessing = Preprocessing(
-        resize=(256, 256), crop=None, mean=backbone.mean, std=backbone.std, color_order="rgb"
-    )
-    torch.manual_seed(0)
-    model = export_model(
-        Fod(backbone, references, settings).eval(), settings, preprocessing=preprocessing
-    )
-    scores = np.array([0.1, 0.2], np.float32)
-    path = export_engine(
-        folder / "fod.pyad",
-        model,
-        model.pipeline(),
-        Calibration(scores, scores),
-        pictures=2,
-        golden=np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8),
-        fingerprint="random weights",
-        facts={},
-    )
-    return path, model
 
 
 def literal(queries: torch.Tensor, keys: torch.Tensor, sigmas: torch.Tensor, w: int) -> Any:
@@ -102,7 +65,7 @@ def main() -> None:
     threads = ops.num_threads()
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as name:
-        path, model = made(Path(name))
+        path, model = fod_engine(Path(name), network="resnet18")
         runtime = Runtime(path)
     frame = np.random.default_rng(1).integers(0, 256, (256, 256, 3), np.uint8)
     session = runtime.pipeline.backend.session(1)

@@ -21,16 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from report import load, median_interval, write_result
 
 from pyad_edge import Runtime, ops
-from pyad_edge.engine_manifest import Preprocessing
 from pyad_edge.errors import BackendError, SettingError
-from pyad_edge.export.methods.grad.detector import LEVELS, PRESETS, Detector, GradModel, flop
-from pyad_edge.export.methods.grad.engine import export_engine, export_model
-from pyad_edge.export.methods.grad.settings import make_settings
-from pyad_edge.export.methods.patchcore.fit import Calibration
+from pyad_edge.export.methods.grad.detector import PRESETS, flop
+from pyad_edge.export.papers.random_engines import grad_engine, noise
 
 # Backend, precision, and the largest difference of a score from the first form's with which one is
 # timed.
@@ -57,7 +53,7 @@ def main() -> None:
     ops.set_num_threads(options.threads)
     busy = load()
     with tempfile.TemporaryDirectory() as name:
-        engines = options.engines or [random_engine(Path(name), preset) for preset in PRESETS]
+        engines = options.engines or [grad_engine(Path(name), preset=preset) for preset in PRESETS]
         runs = []
         for _ in range(options.restarts):
             with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -79,44 +75,12 @@ def main() -> None:
     write_result(name, about, threads=options.threads, out=options.out)
 
 
-def random_engine(folder: Path, preset: str) -> Path:
-    """An engine of three levels with random weights, whose map varies; no frame has regions."""
-    torch.manual_seed(0)
-    model = GradModel({n: Detector(PRESETS[preset]) for n in LEVELS}, preset=preset).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.02 * torch.randn_like(parameter))
-    made = export_model(
-        model,
-        make_settings(preset=preset),
-        preprocessing=Preprocessing(
-            resize=(256, 256),
-            crop=None,
-            mean=(0.485, 0.456, 0.406),
-            std=(0.229, 0.224, 0.225),
-            color_order="rgb",
-        ),
-    )
-    pipeline = made.pipeline()
-    limits = np.array([0.9, 1.1]) * max(float(pipeline.score([f]).image[0]) for f in _frames())
-    return export_engine(
-        folder / f"{preset}.pyad",
-        made,
-        pipeline,
-        Calibration(limits.astype(np.float32), limits.astype(np.float32)),
-        pictures=2,
-        golden=np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8),
-        fingerprint="random weights",
-        facts={},
-    )
-
-
 def measure(
     engines: Sequence[Path], size: tuple[int, int], threads: int, blocks: int, device: str
 ) -> dict[tuple[str, str, str], dict[str, list[float]]]:
     """Milliseconds of every call by engine, backend and precision; ratios call by call."""
     ops.set_num_threads(threads)
-    frames = _frames(size)
+    frames = noise(size, FRAMES)
     forms: dict[tuple[str, str, str], dict[str, Callable[[int], Any]]] = {}
     found: dict[tuple[str, str, str], dict[str, list[float]]] = {}
     for engine in engines:
@@ -191,11 +155,6 @@ def _row(runs: list[dict[str, list[float]]], key: tuple[str, str, str]) -> dict[
     }
     row["calls"] = len(taken["infer"])
     return row
-
-
-def _frames(size: tuple[int, int] = (256, 256)) -> list[np.ndarray[Any, Any]]:
-    rng = np.random.default_rng(1)
-    return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(FRAMES)]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,7 @@ from pyad_edge.export.methods.patchcore import (
     make_settings,
 )
 from pyad_edge.export.onnx import export_backbone
+from pyad_edge.export.papers.published import latency_claims
 from pyad_edge.preprocessing import to_batch
 
 SIZE, DIM, ROWS, FITTED, CALIBRATED = 224, 1024, 1638, 24, 4
@@ -52,84 +52,7 @@ TOLERANCE = {"cpu": 1e-3, "cuda": 0.02}
 BLOCK, SETTLE = 6, 2
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A latency as a paper prints it.
-
-    Attributes:
-        method: ours of that name, ``export/methods/<method>``.
-        printed: the figure in the paper's unit.
-        ms: the same in milliseconds a picture.
-        device, conditions: as the paper says.
-        where: paper and table.
-    """
-
-    method: str
-    printed: str
-    ms: float
-    device: str
-    conditions: str
-    where: str
-
-
-CLAIMS = (
-    Claim(
-        "patchcore",
-        "0.17 s",
-        170.0,
-        "NVIDIA Tesla V4 (so the paper, supplement A)",
-        "WideResNet-50-2, 224 px, bank of 1 %",
-        "PatchCore (CVPR 2022), Table 5",
-    ),
-    Claim(
-        "patchcore",
-        "47.1 ms",
-        47.1,
-        "NVIDIA Tesla V100",
-        "as GRAD's authors ran it",
-        "GRAD, Table 3",
-    ),
-    Claim(
-        "patchcore",
-        "37.89 ms",
-        37.89,
-        "NVIDIA GeForce RTX 3090, Intel Xeon Gold 6240",
-        "224 px, 512 dims, as ReConPatch's authors ran it",
-        "ReConPatch, Table S6",
-    ),
-    Claim(
-        "patchcore",
-        "19 fps",
-        1e3 / 19,
-        "NVIDIA RTX 3090, AMD EPYC 7453",
-        "256 px, as FOD's authors ran it",
-        "FOD, Table 5",
-    ),
-    Claim(
-        "reconpatch",
-        "38.09 ms",
-        38.09,
-        "NVIDIA GeForce RTX 3090, Intel Xeon Gold 6240",
-        "WideResNet-50-2, 224 px, 512 dims",
-        "ReConPatch, Table S6",
-    ),
-    Claim(
-        "grad",
-        "0.799 ms",
-        0.799,
-        "NVIDIA Tesla V100",
-        "256 px, three patch-level detectors",
-        "GRAD, Table 3",
-    ),
-    Claim(
-        "fod",
-        "21.4 fps",
-        1e3 / 21.4,
-        "NVIDIA RTX 3090, AMD EPYC 7453",
-        "256 px",
-        "FOD, Table 5",
-    ),
-)
+CLAIMS = latency_claims()
 
 
 def main() -> None:

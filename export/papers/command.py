@@ -19,12 +19,13 @@ from pyad_edge.errors import SettingError
 from pyad_edge.export import train_options as given
 from pyad_edge.export.datasets import DATASETS
 from pyad_edge.export.papers.contenders import BANKS, contenders_of
+from pyad_edge.export.papers.latency import TIMED, latency_grid, measure_latency
 from pyad_edge.export.papers.plots import check_matplotlib, draw_coreset, draw_shots
 from pyad_edge.export.papers.protocols import COUNTED, METHODS, Method
 from pyad_edge.export.papers.rows import locked, write_json
 from pyad_edge.export.papers.runner import Plan, run
 from pyad_edge.export.papers.summary import Line, summarise
-from pyad_edge.export.papers.table import grids_of, markdown, rich_table
+from pyad_edge.export.papers.table import Grid, grids_of, markdown, rich_table
 from pyad_edge.export.papers.training import Circumstances
 from pyad_edge.export.progress import progress_bar
 from pyad_edge.ops import set_num_threads
@@ -46,7 +47,10 @@ def papers_command(
     data: Annotated[
         Optional[Path], typer.Option(help="Folder that holds the data set, as it comes.")
     ] = None,
-    methods: Annotated[str, typer.Option(help=f"Some of {','.join(METHODS)}.")] = "patchcore",
+    methods: Annotated[
+        Optional[str],
+        typer.Option(help=f"Some of {','.join(METHODS)}; patchcore. All, with --latency."),
+    ] = None,
     categories: Annotated[
         Optional[str], typer.Option(help="Some of the data set's, such as bottle,cable; all.")
     ] = None,
@@ -97,13 +101,24 @@ def papers_command(
         typer.Option("--out", help="Of rows, results.json, table.md, figures; papers-DATASET."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep-engines", help="Keep what was trained.")] = False,
+    latency: Annotated[
+        bool,
+        typer.Option("--latency", help="Time the methods here instead, beside the papers' times."),
+    ] = False,
+    seconds: Annotated[float, typer.Option(help="Of --latency, each method.")] = 5.0,
 ) -> None:
     """Print the papers' tables with our figures beside the published ones.
 
     Trains and evaluates category by category. Called again after a stop, with the same options, it
     goes on: finished rows are read, trainings continue from their checkpoints.
     """
-    chosen = _chosen(methods)
+    if threads is not None:
+        set_num_threads(threads)
+    if latency:
+        timed = _chosen(methods) if methods is not None else list(TIMED)
+        _time(timed, device, threads, seconds, out_folder or Path("papers-latency"))
+        return
+    chosen = _chosen(methods or "patchcore")
     if dataset is None or dataset not in DATASETS or data is None:
         raise SettingError(
             f"[bench papers] needs --dataset, one of {', '.join(DATASETS)}, and --data, the folder "
@@ -116,8 +131,6 @@ def papers_command(
     study = len(shares) > 1 and bool(set(chosen) & set(BANKS))
     if study or counts:
         check_matplotlib()
-    if threads is not None:
-        set_num_threads(threads)
     plan = Plan(
         root=data,
         categories=tuple(_words(categories)) if categories is not None else None,
@@ -167,23 +180,30 @@ def _write(
     load_before: float | None,
 ) -> None:
     """Everything that was found: JSON and Markdown into the folder, tables on stdout."""
-    grids = grids_of(lines, dataset)
+    content = {"benchmark": "papers", "dataset": dataset, "load_before": load_before, "rows": rows}
+    _show(folder, content, grids_of(lines, dataset))
+
+
+def _time(
+    methods: list[Any], device: str, threads: int | None, seconds: float, folder: Path
+) -> None:
+    if not 0 < seconds <= 3600:
+        raise SettingError(f"[bench papers] expected --seconds from 0 to 3,600, got {seconds}.")
+    with locked(folder), progress_bar() as progress:
+        rows = measure_latency(
+            methods, device=device, threads=threads, seconds=seconds, progress=progress
+        )
+    _show(folder, {"benchmark": "papers latency", "rows": rows}, [latency_grid(rows)])
+
+
+def _show(folder: Path, content: dict[str, Any], grids: list[Grid]) -> None:
     for grid in grids:
         out.print(rich_table(grid))
         for note in grid.notes:
             out.print(escape(note), style="dim", highlight=False)
     command = shlex.join(["pyad-edge", *sys.argv[1:]])
-    write_json(
-        folder / "results.json",
-        {
-            "benchmark": "papers",
-            "dataset": dataset,
-            "command": command,
-            "machine": about_machine(),
-            "load_before": load_before,
-            "rows": rows,
-        },
-    )
+    about = {"command": command, "machine": about_machine()}
+    write_json(folder / "results.json", about | content)
     (folder / "table.md").write_text(markdown(grids), encoding="utf-8")
     err.print(escape(f"wrote {folder / 'results.json'} and table.md"), highlight=False)
 

@@ -137,10 +137,10 @@ def _row(
     calibration = view.write()
     pictures = view.shots or _fitted(view.category, plan.around.holdout, view.seed)
     work = Work(view.folder, calibration, pictures, engine)
-    seconds = None
+    seconds, resumed = None, 0
     if not engine.exists():  # complete where it exists: an earlier call was stopped after it
         report = train(contender, view.seed, given, work, plan.around, progress=progress)
-        seconds = report.seconds
+        seconds, resumed = report.seconds, int(getattr(report, "resumed_from", 0))
     runtime = Runtime(engine, threads=plan.around.threads)
     measured = evaluate(runtime, view.folder, progress=progress)
     row = {
@@ -152,6 +152,7 @@ def _row(
         **_figures(measured),
         **_about(runtime, contender, plan.around.dataset),
         "train_seconds": seconds,
+        "resumed_from": resumed,
         "input": given.statement(),
         "identity": identity,
         "notes": [*view.category.notes, *measured.notes],

@@ -19,6 +19,7 @@ import typer
 import pyad_edge
 import pyad_edge.ops
 from pyad_edge.export.cli import app
+from pyad_edge.export.papers.command import app as papers_app
 
 yaml = pytest.importorskip("yaml")
 pytest.importorskip("mkdocs")
@@ -131,6 +132,7 @@ def test_links_lead_to_pages_and_headings(site: Path) -> None:
 @pytest.mark.slow
 def test_the_search_needs_no_server(site: Path) -> None:
     index = (site / "search/search_index.js").read_text()
+    assert 'src="_site/iframe-worker.js"' in (site / "index.html").read_text()
     for word in ("greedy_coreset", "--false-reject", "tutorial.html", "api/runtime.html"):
         assert word in index
 
@@ -156,6 +158,7 @@ def test_every_command_and_option_is_on_the_page_of_commands() -> None:
     page = hook("command_pages").page()
     sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
     found = dict(commands((), typer.main.get_command(app)))
+    found["bench", "papers"] = typer.main.get_command(papers_app)
     assert len(found) > 10
     assert set(sections) == {" ".join(words) for words in found}
     for words, command in found.items():
@@ -164,7 +167,7 @@ def test_every_command_and_option_is_on_the_page_of_commands() -> None:
             for flag in (*one.opts, *one.secondary_opts):
                 if one.param_type_name == "option" and one.name != "help":
                     assert f"`{flag}`" in section, f"{' '.join(words)} {flag}"
-    assert "`--mode` `infer\\|decide`" in sections["run"]
+    assert "`--mode` `infer|decide`" in sections["run"]
     assert "Default: `0.001`." in sections["train patchcore"]
     assert "**Needed.**" in sections["train patchcore"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
@@ -39,10 +40,11 @@ def page() -> str:
 
 def _commands(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command below one, with the words that call it."""
-    if not hasattr(command, "commands"):
+    groups = getattr(command, "commands", None)
+    if groups is None:
         yield words, command
-        return
-    for name, below in command.commands.items():
+        groups = {word: make() for word, make in getattr(command, "words", {}).items()}
+    for name, below in groups.items():
         yield from _commands((*words, name), below)
 
 
@@ -62,7 +64,7 @@ def _section(words: tuple[str, ...], command: Any) -> list[str]:
 
 def _option(one: Any, hints: dict[str, Any]) -> str:
     flags = ", ".join(f"`{flag}`" for flag in _flags(one))
-    return flags if one.is_flag else f"{flags} `{_cell(_value(one, hints))}`"
+    return flags if one.is_flag else f"{flags} `{_value(one, hints)}`"
 
 
 def _flags(one: Any) -> list[str]:
@@ -85,7 +87,7 @@ def _value(one: Any, hints: dict[str, Any]) -> str:
 
 def _text(one: Any) -> str:
     """Help, with what is needed, repeated or taken where nothing is given."""
-    said = [_prose(one.help or "").rstrip(".") + "."] if one.help else []
+    said = [_prose(one.help) + ("" if one.help.endswith(".") else ".")] if one.help else []
     if one.required:
         said.append("**Needed.**")
     if getattr(one, "multiple", False):
@@ -98,8 +100,9 @@ def _text(one: Any) -> str:
 
 
 def _prose(text: str) -> str:
-    """Help as Markdown: typer's markup escapes are not Markdown's."""
-    return " ".join(text.replace("\\[", "[").split()).replace("[", "\\[").replace("<", "&lt;")
+    """Help as Markdown: options as code, and typer's own markup undone."""
+    plain = " ".join(text.replace("\\[", "[").split()).replace("[", "\\[").replace("<", "&lt;")
+    return re.sub(r"(?<![\w-])(--[a-z][a-z-]+)", r"`\1`", plain)
 
 
 def _cell(text: str) -> str:

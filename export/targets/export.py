@@ -130,21 +130,13 @@ def build(runtime: Runtime, settings: ExportSettings, *, threads: int | None = N
     if settings.target == "openvino":
         return build_openvino(engine, settings, threads=threads)
     if settings.target == "triton":
-        size = settings.frame_size or _own_size(engine)
-        golden = golden_frames(runtime, size)
-        return build_triton(engine, settings, golden=golden, threads=threads)
+        return build_triton(runtime, settings, threads=threads)
     return build_plans(engine, settings, threads=threads)
 
 
 def report_path(path: Path) -> Path:
     """Where the report of an export lies: beside it."""
     return path.with_name(f"{path.name}.report.json")
-
-
-def _own_size(engine: Engine) -> tuple[int, int]:
-    from pyad_edge.export.targets.onnx_pipeline.preprocess import frame_size_of
-
-    return frame_size_of(engine)
 
 
 def _compared(

@@ -13,9 +13,10 @@ from pyad_edge.calibration import threshold_for
 from pyad_edge.engine import Engine
 from pyad_edge.export.targets.built import Built
 from pyad_edge.export.targets.forms import OnnxForm
-from pyad_edge.export.targets.frames import Frame
+from pyad_edge.export.targets.frames import golden_frames
 from pyad_edge.export.targets.graph import frame_size_of, pipeline_graph
 from pyad_edge.export.targets.settings import ExportSettings
+from pyad_edge.runtime import Runtime
 
 __all__ = ["build_triton", "model_name"]
 
@@ -23,28 +24,27 @@ __all__ = ["build_triton", "model_name"]
 _TYPES = {1: "TYPE_FP32", 2: "TYPE_UINT8", 4: "TYPE_UINT16", 7: "TYPE_INT64"}
 
 
-def build_triton(
-    engine: Engine, settings: ExportSettings, *, golden: list[Frame], threads: int | None
-) -> Built:
+def build_triton(runtime: Runtime, settings: ExportSettings, *, threads: int | None) -> Built:
     """A model's folder: ``config.pbtxt``, ``1/model.onnx``, ``warmup/golden``.
 
     The threshold is inside the graph: Triton's ONNX Runtime knows no inputs that may be left out.
     Clients that want another one compare the score themselves.
 
     Args:
-        engine: verified.
+        runtime: of the engine; its first golden frame warms the model up.
         settings: with this target.
-        golden: the engine's own frames, in the size of the export's; the first warms it up.
         threads: of ONNX Runtime, when it is verified here.
 
     Raises:
         PyadError: as :func:`pyad_edge.export.targets.graph.pipeline_graph`.
     """
+    engine = runtime.engine
     graph = pipeline_graph(engine, settings)
     content = bytes(graph.SerializeToString())
     # Where Triton batches, the frames of a warm-up are one request each.
     count = 1 if settings.batch is None else settings.batch
-    warmup = np.repeat(golden[0].values[None], count, axis=0).tobytes()
+    golden = golden_frames(runtime, frame_size_of(graph))[0].values
+    warmup = np.repeat(golden[None], count, axis=0).tobytes()
     config = _config(engine, settings, graph)
     return Built(
         files={"1/model.onnx": content, "warmup/golden": warmup, "config.pbtxt": config.encode()},

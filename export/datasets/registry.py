@@ -30,25 +30,29 @@ class Reader:
     Attributes:
         title: as papers name it.
         read: its categories from a folder, by a seed, which divides what comes undivided.
+        categories: how many the whole data set has.
         masks: whether it has ground truth of pixels.
     """
 
     title: str
     read: Callable[[Path, int], list[Category]]
+    categories: int
     masks: bool = True
 
 
 DATASETS: Mapping[str, Reader] = MappingProxyType(
     {
-        "mvtec": Reader("MVTec AD", lambda root, seed: read_mvtec(root)),
-        "loco": Reader("MVTec LOCO AD", lambda root, seed: read_loco(root)),
-        "visa": Reader("VisA", lambda root, seed: read_visa(root)),
-        "btad": Reader("BTAD", lambda root, seed: read_btad(root)),
-        "mtd": Reader("Magnetic Tile Defects", lambda root, seed: read_mtd(root, seed=seed)),
-        "mvtec3d-rgb": Reader("MVTec 3D-AD, RGB", lambda root, seed: read_mvtec3d(root)),
-        "isic": Reader("ISIC 2018", lambda root, seed: read_isic(root), masks=False),
-        "aptos": Reader("APTOS 2019", lambda root, seed: read_aptos(root, seed=seed), masks=False),
-        "oct": Reader("OCT2017", lambda root, seed: read_oct(root), masks=False),
+        "mvtec": Reader("MVTec AD", lambda root, seed: read_mvtec(root), 15),
+        "loco": Reader("MVTec LOCO AD", lambda root, seed: read_loco(root), 5),
+        "visa": Reader("VisA", lambda root, seed: read_visa(root), 12),
+        "btad": Reader("BTAD", lambda root, seed: read_btad(root), 3),
+        "mtd": Reader("Magnetic Tile Defects", lambda root, seed: read_mtd(root, seed=seed), 1),
+        "mvtec3d-rgb": Reader("MVTec 3D-AD, RGB", lambda root, seed: read_mvtec3d(root), 10),
+        "isic": Reader("ISIC 2018", lambda root, seed: read_isic(root), 1, masks=False),
+        "aptos": Reader(
+            "APTOS 2019", lambda root, seed: read_aptos(root, seed=seed), 1, masks=False
+        ),
+        "oct": Reader("OCT2017", lambda root, seed: read_oct(root), 1, masks=False),
     }
 )
 

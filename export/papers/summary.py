@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pyad_edge.export.datasets import DATASETS
 from pyad_edge.export.papers.published import Column, published
 
 __all__ = ["METRICS", "Figure", "Line", "summarise"]
@@ -45,7 +46,7 @@ class Line:
     """A contender on a data set, with one number of training pictures.
 
     Attributes:
-        method, label, coreset, shots: of the contender.
+        dataset: key; method, label, coreset, shots: of the contender.
         schedule, input, pictures: phrases of its trainings, one where all are alike.
         seeds: that were measured.
         categories: by name, in order.
@@ -53,6 +54,7 @@ class Line:
         figures: ours by metric, then by category; None: their mean.
     """
 
+    dataset: str
     method: str
     label: str
     coreset: float | None
@@ -65,19 +67,26 @@ class Line:
     columns: dict[str, Column]
     figures: dict[str, dict[str | None, Figure]]
 
+    @property
+    def complete(self) -> bool:
+        """Whether all categories of the data set were measured."""
+        return len(self.categories) == DATASETS[self.dataset].categories
+
     def paper(self, metric: str, category: str | None) -> str:
-        """The published figure, or ``-``; a mean is over the same categories as ours."""
+        """The published figure, or ``-``; a mean is over the same categories as ours.
+
+        Papers have only a mean of a data set with one category.
+        """
         column = self.columns.get(metric)
         if column is None:
             return "-"
-        if category is not None:
-            # A data set of one category has only a mean in the papers.
-            single = len(self.categories) == 1 and not column.categories
-            return column.figure(None if single else category)
-        if not column.categories or set(column.categories) <= set(self.categories):
+        if category is not None and DATASETS[self.dataset].categories > 1:
+            return column.figure(category)
+        if self.complete:
             return column.figure(None)
         own = [column.categories[name] for name in self.categories if name in column.categories]
-        return f"{statistics.fmean(own):.{column.decimals}f}" if own else "-"
+        whole = len(own) == len(self.categories)
+        return f"{statistics.fmean(own):.{column.decimals}f}" if whole else "-"
 
 
 def summarise(rows: Sequence[dict[str, Any]], dataset: str) -> list[Line]:
@@ -110,6 +119,7 @@ def _line(rows: Sequence[dict[str, Any]], dataset: str) -> Line:
     }
     figures = {metric: _figures(rows, metric, categories) for metric in METRICS}
     return Line(
+        dataset=dataset,
         method=method,
         label=first["label"],
         coreset=coreset,

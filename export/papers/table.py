@@ -33,10 +33,12 @@ class Grid:
 
 
 def grids_of(lines: Sequence[Line], dataset: str) -> list[Grid]:
-    """Tables of a data set: one of all contenders where it has one category, else one for each."""
+    """Tables of a data set: one of all contenders if there is one category, else one for each."""
     title = DATASETS[dataset].title
-    if all(len(line.categories) == 1 for line in lines):
-        return [_grid(f"{title}, %", lines, by_category=False)]
+    names = {name for line in lines for name in line.categories}
+    if len(names) == 1:
+        own = f"{title}, %" if names == {dataset} else f"{title}: {', '.join(names)}, %"
+        return [_grid(own, lines, by_category=False)]
     return [_grid(f"{title}: {_name(line)}, %", [line], by_category=True) for line in lines]
 
 
@@ -69,7 +71,7 @@ def rich_table(grid: Grid) -> Table:
 def _grid(title: str, lines: Sequence[Line], *, by_category: bool) -> Grid:
     shown = [metric for metric in METRICS if any(metric in line.figures for line in lines)]
     header = ["category" if by_category else "method"]
-    with_paper = {m for m in shown if any(m in line.columns for line in lines)}
+    with_paper = {metric for metric in shown if any(_beside(line, metric) for line in lines)}
     for metric in shown:
         name = METRICS[metric]
         header += [f"{name}, paper", f"{name}, here"] if metric in with_paper else [name]
@@ -82,7 +84,7 @@ def _grid(title: str, lines: Sequence[Line], *, by_category: bool) -> Grid:
         for category in line.categories:
             rows.append((category, *_cells(line, shown, with_paper, category)))
         rows.append((_mean(line), *_cells(line, shown, with_paper, None)))
-    return Grid(title, tuple(header), tuple(rows), tuple(_notes(lines, with_paper)))
+    return Grid(title, tuple(header), tuple(rows), tuple(_notes(lines)))
 
 
 def _cells(
@@ -98,9 +100,7 @@ def _cells(
 
 
 def _mean(line: Line) -> str:
-    most = max((len(column.categories) for column in line.columns.values()), default=0)
-    count = len(line.categories)
-    return "mean" if most in (0, count) else f"mean of these {count}"
+    return "mean" if line.complete else f"mean of these {len(line.categories)}"
 
 
 def _name(line: Line) -> str:
@@ -111,19 +111,25 @@ def _pictures(line: Line) -> str:
     return f"{line.pictures} picture{'' if line.pictures == '1' else 's'}"
 
 
-def _notes(lines: Sequence[Line], with_paper: set[str]) -> list[str]:
+def _beside(line: Line, metric: str) -> bool:
+    """Whether a published figure of this metric stands beside any of ours."""
+    return any(line.paper(metric, category) != "-" for category in (*line.categories, None))
+
+
+def _notes(lines: Sequence[Line]) -> list[str]:
     """Where figures come from, and under what conditions: each sentence once."""
     notes: list[str] = []
     for line in lines:
         seeds = ", ".join(map(str, line.seeds))
         several = f"mean and sample deviation over seeds {seeds}" if len(line.seeds) > 1 else ""
         notes.append(
-            f"{line.label}, here: {line.input}, {line.schedule}, {_pictures(line)}; "
+            f"{_name(line)}, here: {line.input}, {line.schedule}, {_pictures(line)}; "
             f"{several or f'seed {seeds}'}."
         )
         for metric in METRICS:
-            if metric not in with_paper or (column := line.columns.get(metric)) is None:
+            if not _beside(line, metric):
                 continue
+            column = line.columns[metric]
             text = f"{METRICS[metric]}, paper: {column.variant}, {column.source}: {column.setting}."
             if column.mean_of_categories is not None:
                 text += f" Printed mean {column.mean:g}, of the printed categories "

@@ -29,5 +29,6 @@ void register_cosine_distance_map(py::module_& m);
 void register_rerank(py::module_& m);
 void register_correlation_divergence(py::module_& m);
 void register_density_weights(py::module_& m);
+void register_convolution(py::module_& m);
 
 }  // namespace pyad::bindings

@@ -18,4 +18,5 @@ PYBIND11_MODULE(_native, m) {
     register_rerank(m);
     register_correlation_divergence(m);
     register_density_weights(m);
+    register_convolution(m);
 }

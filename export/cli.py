@@ -41,6 +41,7 @@ from pyad_edge.export.papers.command import app as papers_app
 from pyad_edge.export.progress import progress_bar
 from pyad_edge.export.targets.command import export_command
 from pyad_edge.export.train_app import train_app
+from pyad_edge.export.weights_import.command import backbone_import_command
 from pyad_edge.options import AllowRollback, Product, RequireSignature
 
 __all__ = ["app", "main"]
@@ -162,6 +163,9 @@ def backbone_export_command(
 
     report = export_backbone(name, weights=weights, layers=layers, out=out_file, seed=seed)
     err.print(escape(report.statement()), highlight=False)
+
+
+backbone_app.command("import")(backbone_import_command)
 
 
 @app.command()

@@ -129,7 +129,7 @@ def load_weights(network: Network, file: Path, *, needed: Callable[[str], bool])
     except Exception as error:
         raise BackendError(
             f"[backbone export] cannot read {file} as safetensors: {first_line(error)}. Other "
-            "formats can run code when opened; convert them with `safetensors.torch.save_file`."
+            "formats can run code when opened; convert them with `pyad-edge backbone import`."
         ) from error
     own = network.module.state_dict()
     missing = [k for k in own if k not in found and needed(k) and not k.endswith(UNREAD)]

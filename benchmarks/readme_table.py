@@ -1,4 +1,7 @@
-"""Write the README's table from benchmarks/results: python benchmarks/readme_table.py."""
+"""Write the tables of README and docs/papers.md from benchmarks/results.
+
+python benchmarks/readme_table.py
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pyad_edge.export.papers.summary import summarise
+from pyad_edge.export.papers.table import grids_of, markdown
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 MACHINE = "x86_64-avx512vnni-2cores"
 LATENCY_MACHINE = "x86_64-avx512amx-2cores"
 BEGIN, END = "<!-- table: results -->", "<!-- end -->"
+PAPERS = RESULTS / "papers_mtd.json"  # of pyad-edge bench papers
+PAGE, PAGE_BEGIN = ROOT / "docs" / "papers.md", "<!-- table: mtd -->"
 
 
 def result(name: str, machine: str = MACHINE) -> dict[str, Any]:
@@ -81,11 +89,22 @@ def table() -> str:
 
 def with_table(readme: str) -> str:
     """The README with the table of today's result files."""
-    before, rest = readme.split(BEGIN, 1)
+    return _between(readme, BEGIN, table())
+
+
+def with_papers(page: str) -> str:
+    """``docs/papers.md`` with the table of today's result file."""
+    rows = json.loads(PAPERS.read_text())["rows"]
+    return _between(page, PAGE_BEGIN, markdown(grids_of(summarise(rows, "mtd"), "mtd")).rstrip())
+
+
+def _between(page: str, begin: str, text: str) -> str:
+    before, rest = page.split(begin, 1)
     _, after = rest.split(END, 1)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return f"{before}{begin}\n{text}\n{END}{after}"
 
 
 if __name__ == "__main__":
     path = ROOT / "README.md"
     path.write_text(with_table(path.read_text()))
+    PAGE.write_text(with_papers(PAGE.read_text()))

@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP := -m pip --disable-pip-version-check
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(shell find cmake csrc pyad_edge export -type f ! -name '*.pyc')
 
-.PHONY: demo test docs native asan tsan neon gpu cuda-emulated cuda-all aarch64 aarch64-run lock sbom clean
+.PHONY: demo test docs native asan tsan neon gpu cuda-emulated cuda-all fuzz aarch64 aarch64-run lock sbom clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/pyad-edge demo --out demo-out
@@ -55,6 +55,13 @@ native asan tsan neon:
 	cmake -S . -B build/$@ $(generator) -DPYAD_PYTHON=OFF -DPYAD_NATIVE_TESTS=ON -DPYAD_NATIVE_ONLY="$(only)" $(options) >build/$@.log 2>&1 || { cat build/$@.log; exit 1; }
 	cmake --build build/$@ --parallel
 	$(runner) build/$@/native_tests $(tests)
+
+# Mutated files for a reader (target= engine, onnx, signature or versions), with atheris.
+fuzz: target := onnx
+fuzz: runs := 100000
+fuzz: .venv-test/installed
+	.venv-test/bin/python $(PIP) install --quiet 'atheris>=3'
+	.venv-test/bin/python tests/fuzz/run.py $(target) -runs=$(runs) -print_final_stats=1
 
 # With a GPU: builds, runs the tests marked `cuda`, compute-sanitizer and the benchmarks, with the packages that
 # $(PYTHON) has; writes benchmarks/results/gpu.<device>.json. Without one: the same tests on the host.

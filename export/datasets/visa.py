@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from pyad_edge.errors import DataError
-from pyad_edge.export.datasets.category import GOOD, Category, Picture, read_table
+from pyad_edge.export.datasets.category import (
+    GOOD,
+    Category,
+    Picture,
+    layout_error,
+    read_table,
+)
 from pyad_edge.export.datasets.mvtec import read_folders
 
 __all__ = ["read_visa"]
@@ -31,6 +37,10 @@ def read_visa(root: Path) -> list[Category]:
         (place for place in (root / "1cls", root / "visa_pytorch" / "1cls") if place.is_dir()), root
     )
     found = read_folders("visa", reorganised, EXPECTED, single=False)
+    for own in found:
+        if {picture.kind for picture in own.test} != {GOOD, BAD}:
+            missing = reorganised / own.name / "test" / BAD
+            raise layout_error("visa", reorganised, EXPECTED, missing=missing)
     return [Category(own.name, own.train, own.test, "any", notes=own.notes) for own in found]
 
 

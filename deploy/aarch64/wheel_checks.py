@@ -9,6 +9,7 @@ import sys
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from elftools.elf.elffile import ELFFile
 
@@ -79,11 +80,14 @@ def examine_module(content: bytes) -> list[str]:
             "[aarch64] expected a 64-bit EM_AARCH64 shared object, got "
             f"{elf.elfclass}-bit {machine} {kind}."
         )
-    symbols = elf.get_section_by_name(".dynsym")
+    symbols: Any = elf.get_section_by_name(".dynsym")
+    text: Any = elf.get_section_by_name(".text")
+    if symbols is None or text is None:
+        raise WheelError("[aarch64] the module has no section .dynsym or .text.")
     exported = {s.name for s in symbols.iter_symbols() if s["st_shndx"] != "SHN_UNDEF"}
     if "PyInit__native" not in exported:
         raise WheelError("[aarch64] the module does not export PyInit__native.")
-    dots = _dot_products(elf.get_section_by_name(".text").data())
+    dots = _dot_products(text.data())
     if dots == 0:
         raise WheelError(
             "[aarch64] the module holds no SDOT or UDOT instruction: the files *_neondot.cpp were "

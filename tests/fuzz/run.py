@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import sys
+import warnings
 from pathlib import Path
 
 import atheris
@@ -29,6 +30,7 @@ def main() -> None:
         del sys.modules[module]  # so that they are loaded again, and watched
     with atheris.instrument_imports(include=_watched(), enable_loader_override=False):
         from fuzz.targets import TARGETS
+    warnings.simplefilter("error")  # as in the tests: what overflows in silence is a fault
     target = TARGETS[name]
     work = HERE.parents[1] / "build" / "fuzz" / name
     work.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ import pytest
 from engine_factory import engine_bytes, put_together, small_engine, take_apart, with_header
 
 from pyad_edge.engine import verify_bytes
+from pyad_edge.engine_common_checks import check_sorted
 from pyad_edge.engine_format import canonical_json, encode_names
 from pyad_edge.errors import EngineError
 
@@ -239,6 +240,14 @@ def test_not_finite(name: str, value: float) -> None:
     tensor.flat[-1] = value
     data = engine_bytes(DRAFT, {**TENSORS, name: tensor})
     refused(data, f"holds NaN or infinity in its tensor '{name}'")
+
+
+def test_scores_that_are_far_apart() -> None:
+    """Found by fuzzing: their difference overflows, which must not be a warning."""
+    scores = np.array([-3e38, -1.0, 3e38], np.float32)
+    names = ("calibration/scores", "calibration/map_maxima")
+    assert check_sorted({name: scores for name in names}) is None
+    assert check_sorted({name: scores[::-1].copy() for name in names}) is not None
 
 
 def test_too_many_tensors() -> None:

@@ -16,7 +16,7 @@ import pytest
 import pyad_edge
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTHON = ("pyad_edge", "export", "tests", "benchmarks", "deploy", "docs")
+PYTHON = ("pyad_edge", "export", "tests", "benchmarks", "deploy", "docs/_site")
 KERNELS = (
     "preprocess",
     "patch_aggregation",

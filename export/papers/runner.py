@@ -18,7 +18,7 @@ from pyad_edge.export.papers.contenders import Contender
 from pyad_edge.export.papers.protocols import Input, input_of
 from pyad_edge.export.papers.rows import data_digest, read_row, row_name, write_json
 from pyad_edge.export.papers.schedule import schedule_of
-from pyad_edge.export.papers.training import Circumstances, Work, train
+from pyad_edge.export.papers.training import CHECKPOINT, FOLDER, Circumstances, Work, train
 from pyad_edge.export.progress import ProgressCall
 from pyad_edge.runtime import Runtime
 
@@ -128,12 +128,13 @@ def _row(
     title = f"{contender.label}, {view.category.name}, seed {view.seed}"
     if view.shots is not None:
         title += f", {view.shots} picture{'' if view.shots == 1 else 's'}"
+    engine = plan.out / "work" / f"{name}.pyad"
     if (known := read_row(file)) is not None:
+        _clean(engine, plan)  # a kill may have come between the row and this
         say(f"{title}: there already, image AUROC {known['image_auroc']:.4f}")
         return known
     say(f"{title}: begins")
     file.parent.mkdir(exist_ok=True)
-    engine = plan.out / "work" / f"{name}.pyad"
     calibration = view.write()
     pictures = view.shots or _fitted(view.category, plan.around.holdout, view.seed)
     work = Work(view.folder, calibration, pictures, engine)
@@ -158,7 +159,7 @@ def _row(
         "notes": [*view.category.notes, *measured.notes],
     }
     write_json(file, row)
-    _clean(work, plan)
+    _clean(engine, plan)
     say(f"{title}: image AUROC {row['image_auroc']:.4f}")
     return row
 
@@ -217,13 +218,12 @@ def _about(runtime: Runtime, contender: Contender, dataset: str) -> dict[str, An
     }
 
 
-def _clean(work: Work, plan: Plan) -> None:
+def _clean(engine: Path, plan: Plan) -> None:
     """What a finished row needs no more."""
-    work.checkpoint.unlink(missing_ok=True)
-    shutil.rmtree(work.folder, ignore_errors=True)
-    if plan.keep:
+    engine.with_suffix(CHECKPOINT).unlink(missing_ok=True)
+    shutil.rmtree(engine.with_suffix(FOLDER), ignore_errors=True)
+    if plan.keep and engine.exists():
         engines = plan.out / "engines"
         engines.mkdir(exist_ok=True)
-        work.engine.replace(engines / work.engine.name)
-    else:
-        work.engine.unlink(missing_ok=True)
+        engine.replace(engines / engine.name)
+    engine.unlink(missing_ok=True)

@@ -15,8 +15,9 @@ from pyad_edge.export.progress import ProgressCall
 from pyad_edge.export.train import train_patchcore
 from pyad_edge.export.training.options import CheckpointOptions
 
-__all__ = ["Circumstances", "Report", "Work", "train"]
+__all__ = ["CHECKPOINT", "FOLDER", "Circumstances", "Report", "Work", "train"]
 
+CHECKPOINT, FOLDER = ".safetensors", ".grad"  # instead of an engine's suffix
 EVERY = 20  # steps between two checkpoints: what a kill may cost
 # GRAD's shorter schedules share convolutions, as ``train grad --budget`` has it.
 GRAD_TIMED = {"patches": 64, "neighbours": 2, "sampling_steps": 25}
@@ -69,12 +70,12 @@ class Work:
     @property
     def checkpoint(self) -> Path:
         """Of a training half-way."""
-        return self.engine.with_suffix(".safetensors")
+        return self.engine.with_suffix(CHECKPOINT)
 
     @property
     def folder(self) -> Path:
         """Of GRAD's windows and checkpoints."""
-        return self.engine.with_suffix(".grad")
+        return self.engine.with_suffix(FOLDER)
 
 
 def train(

@@ -172,12 +172,12 @@ def test_changed_pictures_are_measured_anew(backbone: Path, tmp_path: Path) -> N
 
 def test_studies_draw_their_figures(plan: list[object], tmp_path: Path) -> None:
     own = [*plan, "--categories", "bottle"]
-    answer = bench(*own, "--shots", "1,2,5", "--out", tmp_path / "few")
+    answer = bench(*own, "--coreset", 0.5, "--shots", "1,2,5", "--out", tmp_path / "few")
     assert answer.code == 0, answer.err
     assert [row["pictures"] for row in results(tmp_path / "few")["rows"]] == [1, 2, 5]
     table = (tmp_path / "few/table.md").read_text()
     assert "MVTec AD: bottle, %" in table
-    assert re.search(r"PatchCore-10 %, tiny<br>1 picture, no training", table)
+    assert re.search(r"PatchCore-50 %, tiny<br>1 picture, no training", table)
     assert "S5" not in table  # which has no figure of one category
     answer = bench(*own, "--coreset", "0.5,0.1", "--out", tmp_path / "share")
     assert answer.code == 0, answer.err

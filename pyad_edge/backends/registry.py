@@ -15,11 +15,13 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 _CPU = ("input_size", "precision", "device", "threads", "spinning", "cache_key", "calibration")
 _GPU = ("input_size", "precision", "device", "cache_key", "calibration")
+_PLAIN = ("input_size", "precision", "device", "threads")
 # name: (module, class, device where none is named, arguments that it takes)
 _FORMS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "onnxruntime": ("onnxruntime", "OnnxRuntimeBackend", "cpu", _CPU),
     "openvino": ("openvino", "OpenVinoBackend", "cpu", _CPU),
-    "torch": ("torch", "TorchBackend", "cpu", ("input_size", "precision", "device", "threads")),
+    "native": ("native", "NativeBackend", "cpu", _PLAIN),
+    "torch": ("torch", "TorchBackend", "cpu", _PLAIN),
     "tensorrt": ("tensorrt", "TensorRtBackend", "cuda", _GPU),
     "tensorrt-rtx": ("tensorrt_rtx", "TensorRtRtxBackend", "cuda", _GPU),
 }

@@ -1,6 +1,10 @@
-"""The kernels: exact, threaded, the same bits on every instruction set. NumPy arrays in and out."""
+"""The kernels: exact, threaded, NumPy arrays in and out.
+
+Results are the same bits on every instruction set, except those of `convolution`.
+"""
 
 from pyad_edge.ops.anomaly_map import MapPlan, anomaly_map
+from pyad_edge.ops.convolution import convolution
 from pyad_edge.ops.correlation_divergence import correlation_divergence
 from pyad_edge.ops.cosine_distance_map import cosine_distance_map
 from pyad_edge.ops.density_weights import density_weights
@@ -29,6 +33,7 @@ __all__ = [
     "PreprocessPlan",
     "anomaly_map",
     "available_cpu_levels",
+    "convolution",
     "correlation_divergence",
     "cosine_distance_map",
     "cpu_level",

@@ -30,7 +30,7 @@ from pyad_edge.backends.registry import (  # noqa: E402
 )
 from pyad_edge.errors import BackendError, EngineError, SettingError  # noqa: E402
 
-EXACT = [("onnxruntime", "fp32"), ("openvino", "fp32")]
+EXACT = [("onnxruntime", "fp32"), ("openvino", "fp32"), ("native", "fp32")]
 FORMS = [*EXACT, ("openvino", "bf16"), ("onnxruntime", "int8"), ("openvino", "int8")]
 # Largest error of a layer over its norm. bf16 keeps 8 bits of fraction; a network of four small
 # layers suffers from 8-bit ranges more than ResNet-18 (docs/backends.md).
@@ -128,6 +128,10 @@ def test_spinning_and_threads_change_no_more_than_the_last_bits(
         ({"name": "openvino", "threads": 0}, "got 0.*all cores"),
         ({"outputs": ()}, "at least one output name"),
         ({"name": "openvino", "outputs": ()}, "at least one output name"),
+        ({"name": "native", "precision": "bf16"}, r"it offers \(fp32\), got 'bf16'"),
+        ({"name": "native", "device": "cuda"}, "the device cpu alone, got 'cuda'"),
+        ({"name": "native", "threads": 0}, "got 0.*all cores"),
+        ({"name": "native", "outputs": ()}, "at least one output name"),
     ],
 )
 def test_settings_that_cannot_be_used(settings: dict[str, Any], sentence: str) -> None:
@@ -191,7 +195,7 @@ def test_missing_packages_are_named(
         )
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "native"])
 def test_batches_that_do_not_fit(backend: str) -> None:
     made = opened(backend)
     with pytest.raises(BackendError, match=r"expected a batch of shape \(N, 3, H, W\), got"):
@@ -203,7 +207,7 @@ def test_batches_that_do_not_fit(backend: str) -> None:
             made.session(batch)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "native"])
 def test_a_network_of_one_size_takes_no_other_session(backend: str) -> None:
     opened(backend)
     proto = onnx.load_from_string(MODEL)

@@ -39,8 +39,9 @@ def table(found: list[dict[str, Any]]) -> str:
             aurocs = [row.get(name) for name in ("engine_auroc", "image_auroc")]
             shown = " | ".join("" if value is None else f"{value:.4f}" for value in aurocs)
             frames = f"{row['frames']}{' golden' if row['not_run'] else ''}"
+            refused = ", refused" if row["faults"] else ""
             lines.append(
-                f"{start}{frames} | {number(row['score_relative'])} "
+                f"{start}{frames} | {number(row['score_relative'])}{refused} "
                 f"| {number(row['map_relative'])} | {len(row['flips'])} | {shown} | {size}"
             )
         before = row["method"]

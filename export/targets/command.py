@@ -64,8 +64,8 @@ def export_command(
         Optional[Path],  # noqa: UP045
         typer.Option(
             metavar="FOLDER",
-            help="Normal pictures for --precision int8, at most 64 are taken; the engine's golden "
-            "pictures if not given.",
+            help="Normal pictures for --precision int8, beside the engine's golden ones; at most "
+            "64 are taken.",
         ),
     ] = None,
     build: Annotated[

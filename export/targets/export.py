@@ -19,7 +19,7 @@ from pyad_edge.errors import BackendError, ResourceError, SettingError
 from pyad_edge.export.atomic_file import replace_file
 from pyad_edge.export.progress import ProgressCall, silent
 from pyad_edge.export.targets.built import Built
-from pyad_edge.export.targets.forms import EngineForm, Form
+from pyad_edge.export.targets.forms import EngineForm
 from pyad_edge.export.targets.frames import Frame, folder_frames, golden_frames
 from pyad_edge.export.targets.graph import build_onnx, build_openvino
 from pyad_edge.export.targets.plans import build_plans
@@ -96,6 +96,8 @@ def export_engine(
     runtime = Runtime(engine, threads=threads)
     limits = limits_for(settings.precision, runtime.engine, tolerance)
     path = _place(Path(out), runtime.engine, settings)
+    if verify is not None:
+        folder_frames(verify, runtime, None)  # refused before anything takes time
     built = build(runtime, settings, threads=threads)
     golden, folder, about = _compared(runtime, built, settings, verify, progress)
     content = _content(runtime, settings, built, path) | {
@@ -109,6 +111,7 @@ def export_engine(
     beside = report_path(path)
     report = ExportReport(path, beside, limits, golden, folder, built.not_run, built.notes, content)
     content["faults"] = report.faults
+    _make_repository(path.parent)
     if not report.faults:
         _write(path, built)
     text = json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
@@ -147,9 +150,6 @@ def _compared(
     progress: ProgressCall,
 ) -> tuple[Agreement | None, Agreement | None, dict[str, Any] | None]:
     """Of golden frames and a folder's, and what ran the export."""
-    pictures = None
-    if verify is not None:  # before anything takes time
-        pictures = folder_frames(verify, runtime, built.frame_size)
     if built.open is None:
         return None, None, None
     ours, form = EngineForm(runtime), built.open()
@@ -168,12 +168,11 @@ def _compared(
 
     own: Sequence[Frame] = golden_frames(runtime, built.frame_size)
     golden = compared(own, len(own), "golden")
-    folder = None if pictures is None else compared(pictures[1], pictures[0], "pictures")
-    return golden, folder, _about(form)
-
-
-def _about(form: Form) -> dict[str, Any]:
-    return dict(form.about)
+    folder = None
+    if verify is not None:
+        count, pictures = folder_frames(verify, runtime, built.frame_size)
+        folder = compared(pictures, count, "pictures")
+    return golden, folder, dict(form.about)
 
 
 def _content(
@@ -223,6 +222,16 @@ def _place(out: Path, engine: Engine, settings: ExportSettings) -> Path:
     return path
 
 
+def _make_repository(folder: Path) -> None:
+    """Triton's may be new; the folder of anything else is there."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SettingError(
+            f"[export] the folder {folder} cannot be made: {error.strerror}. Name another --out."
+        ) from error
+
+
 def _write(path: Path, built: Built) -> None:
     if not built.folder:
         for suffix, content in built.files.items():
@@ -230,7 +239,6 @@ def _write(path: Path, built: Built) -> None:
         return
     part = None
     try:
-        path.parent.mkdir(exist_ok=True)  # a new repository of Triton's
         part = Path(tempfile.mkdtemp(dir=path.parent, prefix=".pyad-export-"))
         part.chmod(0o755)  # mkdtemp's are for this user alone; a server is another one
         for name, content in built.files.items():

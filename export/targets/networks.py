@@ -79,8 +79,8 @@ def quantised(
 
     Args:
         engine: verified.
-        calibration: folder of normal pictures whose values the ranges come from; None: the
-            engine's golden pictures.
+        calibration: folder of normal pictures whose values the ranges come from, beside those of
+            the engine's golden pictures; None: of these alone.
         symmetric: the form that TensorRT reads, see :func:`pyad_edge.backends.int8.quantize`.
 
     Raises:
@@ -88,19 +88,18 @@ def quantised(
         DataError: if the folder has no pictures or one cannot be read.
     """
     pipelines = _members(build_pipeline(engine))
-    if calibration is None:
-        pipelines = [pipeline.own for pipeline in pipelines]
-        frames: list[Any] = list(engine.tensors["golden/frames"])
-        order: Literal["rgb"] | None = None  # that of the engine
-    else:
-        frames, order = _frames(calibration, pipelines[0]), "rgb"
+    golden = list(engine.tensors["golden/frames"])
+    pictures = [] if calibration is None else _frames(calibration, pipelines[0])
     changed = {}
     for network in networks_of(engine):
-        batch: Float32 = np.empty((len(frames), 3, *network.input_size), np.float32)
-        for n, frame in enumerate(frames):
-            pipelines[network.index].write_input(
-                frame, out=batch[n : n + 1], run=n, color_order=order
-            )
+        pipeline = pipelines[network.index]
+        size = (len(golden) + len(pictures), 3, *network.input_size)
+        batch: Float32 = np.empty(size, np.float32)
+        inputs = batch[:, None]  # (1, 3, H, W) each
+        for n, frame in enumerate(golden):
+            pipeline.own.write_input(frame, out=inputs[n], run=n)
+        for n, frame in enumerate(pictures):  # files are RGB where no format is declared
+            pipeline.write_input(frame, out=inputs[len(golden) + n], run=n, color_order="rgb")
         # A file may run on processors whose sums of two products have 16 bits: weights get 7.
         content = quantize(network.model, batch, symmetric=symmetric, reduce_range=not symmetric)
         changed[network.tensor] = np.frombuffer(content, np.uint8)

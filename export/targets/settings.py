@@ -43,7 +43,7 @@ class ExportSettings(BaseModel):
         precision: that the networks compute in; search, head and map stay float32.
         frame_size: (H, W) of the frames that will come; None: what the engine knows.
         batch: frames of one run; None: any number.
-        calibration: folder of normal pictures for int8; None: the engine's golden pictures.
+        calibration: folder of normal pictures for int8; None: the engine's golden pictures alone.
         device: that Triton runs the model on.
         max_batch: of any number, what Triton puts together at most.
         name: of Triton's model; None: that of the engine's file.

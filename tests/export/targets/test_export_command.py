@@ -162,6 +162,18 @@ def test_a_folder_is_there_whole_or_not_at_all(
     assert list((tmp_path / "models").iterdir()) == []
 
 
+def test_a_repository_that_is_new_holds_the_report_of_what_was_not_written(
+    engine: Path, tmp_path: Path
+) -> None:
+    repository = tmp_path / "models"
+    answer = call(
+        *("export", engine, "--to", "triton", "--out", repository),
+        *("--precision", "int8", "--tolerance", "1e-7"),
+    )
+    assert (answer.code, "was not written" in answer.sentence) == (5, True)
+    assert [path.name for path in repository.iterdir()] == ["part.report.json"]
+
+
 def test_limits_are_those_of_golden_pictures(engine: Path) -> None:
     made = Runtime(engine).engine
     limits = {name: limits_for(name, made) for name in ("fp32", "fp16", "bf16", "int8")}

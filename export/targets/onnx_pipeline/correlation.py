@@ -45,7 +45,7 @@ class Correlations:
 
 
 def divergences(graph: GraphBuilder, level: Correlations) -> str:
-    """(N, L) float32: mean over heads of ``sum (S - T) (log(S + eps) - log(T + eps))``.
+    """(N, L) float32: mean over heads of ``sum (S - T) log((S + eps) / (T + eps))``.
 
     S is the softmax of the scaled dot products, T the Gaussian with rows that sum to 1, the product
     of one along the rows and one along the columns of the grid.
@@ -97,8 +97,9 @@ def _rows(
     )
     target = graph.reshape(target, [-1, level.heads, count, h * w])
     eps = graph.constant(EPS, "eps")
-    logs = [graph.op("Log", graph.op("Add", value, eps)) for value in (attention, target)]
-    terms = graph.op("Mul", graph.op("Sub", attention, target), graph.op("Sub", *logs))
+    # One logarithm of the ratio, as the kernel has it: a difference of two would lose digits.
+    ratio = graph.op("Div", *(graph.op("Add", value, eps) for value in (attention, target)))
+    terms = graph.op("Mul", graph.op("Sub", attention, target), graph.op("Log", ratio))
     total = graph.reduce("ReduceSum", terms, [1, 3])
     return graph.op("Div", total, graph.constant(float(level.heads), "heads"))
 

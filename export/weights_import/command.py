@@ -133,11 +133,12 @@ def _read(source: Path, made: Path) -> bytes:
 
 def _names(source: Path, content: bytes) -> list[str]:
     """Names of the tensors; the process may have written anything."""
-    from safetensors import SafetensorError, deserialize
+    import safetensors
 
+    parse: Any = safetensors.deserialize
     try:
-        return [name for name, _ in deserialize(content)]
-    except SafetensorError as error:
+        return [name for name, _ in parse(content)]
+    except safetensors.SafetensorError as error:
         raise _refused(source, "did not become a safetensors file") from error
 
 

@@ -28,8 +28,8 @@ EXIT_CODES = {
     "doctor found something broken",
     2: "an option or argument that cannot be used",
     3: "pictures or folders that cannot be used",
-    4: "an engine file that is damaged, foreign, too new, refused by its networks or its signature, "
-    "or drifts from its golden scores",
+    4: "an engine file that is damaged, foreign, too new, refused by its networks or its "
+    "signature, or drifts from its golden scores",
     5: "a backbone or inference backend that cannot do what was asked",
     6: "not enough memory or disk",
     EXIT_FAULTS: "run: the stream ended, but some frames have no verdict (FAULT)",

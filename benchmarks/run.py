@@ -29,6 +29,7 @@ KERNELS = (
     "cosine_distance_map",
     "density_weights",
     "correlation_divergence",
+    "convolution",
 )
 # A device may be lent for minutes: what matters most comes first.
 FIRST_ON_CUDA = ("nearest_neighbors", "greedy_coreset")

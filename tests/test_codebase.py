@@ -27,6 +27,7 @@ KERNELS = (
     "density_weights",
     "correlation_divergence",
     "rerank",
+    "convolution",
 )
 # Where each kernel has a file of its stem, or is named.
 PLACES = (

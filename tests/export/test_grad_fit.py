@@ -59,11 +59,11 @@ def test_engine_and_what_lies_beside_it(trained, data):
     assert np.isfinite(result.score)
     assert result.anomaly_map.shape == (112, 112)
     names = {file.name for file in work_folder(trained.path).iterdir()}
-    for level, reaches in ((68, (5, 9, 13)), (136, (9, 13, 17))):
+    for level, reaches in ((68, (9, 13, 17)), (136, (9, 13, 17))):
         for reach in reaches:
             assert {f"samples-{level}-{reach}.safetensors", f"samples-{level}-{reach}.png"} <= names
         assert {f"detector-{level}.csv", f"weights-{level}.png"} <= names
-    sheet = read_image(work_folder(trained.path) / "samples-68-5.png")
+    sheet = read_image(work_folder(trained.path) / "samples-68-9.png")
     assert sheet.std() > 1
 
 
@@ -72,7 +72,7 @@ def test_windows_are_reused_and_the_engine_is_the_same(trained, data, tmp_path):
     work_folder(trained.path).rename(work_folder(out))
     again = train_grad(data, out, settings=settings())
     work_folder(out).rename(work_folder(trained.path))
-    assert again.reused == {68: (5, 9, 13), 136: (9, 13, 17)}
+    assert again.reused == {68: (9, 13, 17), 136: (9, 13, 17)}
     assert again.losses == trained.losses
     scores = [Runtime(path).engine.tensors["calibration/scores"] for path in (out, trained.path)]
     np.testing.assert_array_equal(*scores)

@@ -21,9 +21,11 @@ MULTIPLE = 16
 SMALLEST = 112
 """Side at which level 136 has one patch."""
 REACHES_OF: Mapping[int, tuple[int, int, int]] = MappingProxyType(
-    {34: (5, 9, 13), 68: (5, 9, 13), 136: (9, 13, 17)}
+    {34: (5, 9, 13), 68: (9, 13, 17), 136: (9, 13, 17)}
 )
-"""Receptive fields of the PatchDiffs that a level's detector learns from ("Training Settings")."""
+"""Receptive fields of the PatchDiffs that a level's detector learns from. "Training Settings" has 5,
+9, 13 for level 68, of PatchDiffs that generate whole pictures; here they work at the level's own
+resolution, where objects are larger."""
 
 Side = Annotated[int, Field(ge=SMALLEST, le=4096)]
 Count = Annotated[int, Field(ge=1, le=10**7)]

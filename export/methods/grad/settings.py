@@ -23,9 +23,11 @@ SMALLEST = 112
 REACHES_OF: Mapping[int, tuple[int, int, int]] = MappingProxyType(
     {34: (5, 9, 13), 68: (9, 13, 17), 136: (9, 13, 17)}
 )
-"""Receptive fields of the PatchDiffs that a level's detector learns from. "Training Settings" has 5,
-9, 13 for level 68, of PatchDiffs that generate whole pictures; here they work at the level's own
-resolution, where objects are larger."""
+"""Receptive fields of the PatchDiffs that a level's detector learns from.
+
+The paper's "Training Settings" have 5, 9, 13 for level 68, of PatchDiffs that generate whole
+pictures. Here they work at the level's own resolution, where objects are larger.
+"""
 
 Side = Annotated[int, Field(ge=SMALLEST, le=4096)]
 Count = Annotated[int, Field(ge=1, le=10**7)]

@@ -14,6 +14,7 @@ from pyad_edge.errors import BackendError
 from pyad_edge.onnx_gate.errors import GateError
 from pyad_edge.onnx_gate.model import Model, Node, read_model
 from pyad_edge.onnx_gate.schema import Message, read_message
+from pyad_edge.onnx_gate.tensors import Tensor
 from pyad_edge.onnx_gate.wire import Wire
 
 __all__ = ["Graph", "read_graph"]
@@ -89,6 +90,6 @@ def _constants(read: Model, wire: Wire, graph: Message) -> dict[str, NDArray[Any
             found[entry["name"]] = numbers.reshape(entry.get("dims", ()))
     for node in read.nodes:
         value = node.attributes.get("value")
-        if node.op == "Constant" and getattr(value, "values", None) is not None:
+        if node.op == "Constant" and isinstance(value, Tensor) and value.values is not None:
             found[node.outputs[0]] = value.values
     return found

@@ -91,7 +91,8 @@ def _open_locked(partial: Path) -> Iterator[int]:
                 yield descriptor
                 return
         finally:
-            os.close(descriptor)
+            with contextlib.suppress(OSError):  # what counts was flushed, and may have its name
+                os.close(descriptor)
 
 
 def _remove_abandoned(target: Path) -> None:

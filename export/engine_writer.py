@@ -58,6 +58,8 @@ def write_engine(
         try:
             read_engine(partial)
         except EngineError as error:
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None  # the disk is at fault, not the engine
             # The input is at fault, not the temporary file that the sentence names.
             raise EngineError(str(error).replace(str(partial), str(path))) from error
 

@@ -56,11 +56,17 @@ def sign_engine(path: Path, *, key: Path, product: str, version: int) -> tuple[P
     target = signature_path(path)
     try:
         write_private(target, content)
-        target.chmod(0o644)
     except OSError as error:
         kind = ResourceError if error.errno in (5, 28, 122) else SettingError
         raise kind(
             f"[sign] {target} could not be written: {error.strerror or error}. The engine's folder "
             "must be one that you may write to, on a disk with some space."
+        ) from error
+    try:
+        target.chmod(0o644)
+    except OSError as error:
+        raise ResourceError(
+            f"[sign] {target} is saved, but only you may read it ({error.strerror or error}): run "
+            f"chmod go+r {target}."
         ) from error
     return target, statement

@@ -163,8 +163,8 @@ def _figures(
     same: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
     graph = built.files.get("") or built.files.get("1/model.onnx")
-    digest = hashlib.sha256(graph).hexdigest() if graph is not None else ""
-    if digest in same:  # what Triton serves is the ONNX file, to the byte
+    digest = None if graph is None else hashlib.sha256(graph).hexdigest()
+    if digest is not None and digest in same:  # what Triton serves is the ONNX file, to the byte
         return same[digest]
     assert built.open is not None
     limits = limits_for(settings.precision, runtime.engine)
@@ -181,7 +181,8 @@ def _figures(
         figures["engine_auroc"] = image_auroc(defect, scores[:, 0])
         figures["image_auroc"] = image_auroc(defect, scores[:, 1])
     figures |= {"tolerance": limits.tolerance, "faults": found.faults(limits)}
-    same[digest] = figures
+    if digest is not None:
+        same[digest] = figures
     return figures
 
 

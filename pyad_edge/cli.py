@@ -14,6 +14,7 @@ from pyad_edge.bench.command import bench_command
 from pyad_edge.bench.words import BenchCommand
 from pyad_edge.console import out, print_json, run_app
 from pyad_edge.doctor import Finding, examine
+from pyad_edge.drift.command import app as drift_app
 from pyad_edge.engine import describe, read_engine
 from pyad_edge.engine_table import engine_rows
 from pyad_edge.errors import PyadError
@@ -107,6 +108,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 
 app.command("bench", cls=BenchCommand)(bench_command)
 app.command("prepare")(prepare_command)
+app.add_typer(drift_app, name="drift")
 app.command("keygen")(keygen_command)
 app.command("sign")(sign_command)
 app.command("verify")(verify_command)

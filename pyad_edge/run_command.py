@@ -14,6 +14,8 @@ import typer
 from rich.markup import escape
 
 from pyad_edge.console import EXIT_FAULTS, err, print_json
+from pyad_edge.drift.alarm import DriftAlarm
+from pyad_edge.drift.cameras import open_monitors
 from pyad_edge.errors import SettingError
 from pyad_edge.loop import SaveWhat, inspect_stream, prepare_folder
 from pyad_edge.options import (
@@ -95,6 +97,20 @@ def run(
         Optional[float],  # noqa: UP045
         typer.Option(help="After capture, by when a verdict is wanted; several cameras wait less."),
     ] = None,
+    drift: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            help="State file of a drift monitor: alarms in the lines, verdicts unchanged. Several "
+            "sources: left=FILE, one each."
+        ),
+    ] = None,
+    drift_learn: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Good frames that the monitor learns from: 2000 if not given."),
+    ] = None,
+    drift_reset: Annotated[
+        bool, typer.Option("--drift-reset", help="Forget what the monitor learned; learn again.")
+    ] = False,
     false_reject: FalseReject = None,
     threshold: FixedThreshold = None,
     review: Review = None,
@@ -117,7 +133,8 @@ def run(
 
     Each line has a verdict: OK, REVIEW (between two thresholds), NG (anomalous) or FAULT (the frame
     could not be judged; the line says why). No frame is left out; what the policy live drops is
-    counted.
+    counted. When the device is lost, what waits is answered with FAULT and the command ends, to be
+    started again.
     """
     if mode == "decide" and save is not None:
         raise SettingError("[run] --save shows maps, which --mode decide does not make. Drop one.")
@@ -149,12 +166,16 @@ def run(
     if save is not None:
         prepare_folder(save)
     err.print(escape(runtime.info["threshold"]), highlight=False)
+    monitors = open_monitors(
+        runtime, drift or (), named=isinstance(sources, dict), learn=drift_learn, reset=drift_reset
+    )
     tally = _Tally()
 
     def begin(stream: Stream) -> None:
         health.opened(stream)
         watchdog.ready()  # the golden pictures have passed, and sources and sinks are open
 
+    owed: int | None = None  # answers, once the device is lost
     boxes: list[Outbox] = []
     statuses: list[OutboxStatus] = []
     try:
@@ -173,6 +194,7 @@ def run(
                 settings=settings,
                 gate=checks,
                 on_state=_tell,
+                drift=monitors,
                 opened=begin,
             )
             stack.callback(records.close)  # type: ignore[attr-defined]
@@ -183,12 +205,18 @@ def run(
                 print_json(record, indent=None)
                 if max_frames is not None and tally.lines >= max_frames:
                     break
+                if runtime.device_watch.lost is not None:  # what waits is answered, then it ends
+                    spent = 0 if owed is None else record["triggers"] + record["dropped"]
+                    owed = (health.waiting() if owed is None else owed) - spent
+                    if owed <= 0:
+                        break
     except KeyboardInterrupt:  # how a camera's stream usually ends
         tally.report(review=runtime.review_threshold is not None)
         _report_sinks(statuses)
         raise
     tally.report(review=runtime.review_threshold is not None)
     _report_sinks(statuses)
+    runtime.device_watch.require()
     if tally.verdicts["FAULT"]:
         raise typer.Exit(EXIT_FAULTS)
 
@@ -256,6 +284,9 @@ class _Tally:
         self.dropped += record["dropped"]
         if "fault" in record:
             self.faults[record["fault"]] += 1
+        for alarm in record.get("drift", ()):
+            if alarm["at"] == record["frame"]:
+                err.print(f"[yellow]Drift[/] {escape(DriftAlarm(**alarm).sentence())}")
         if "overlay_error" in record:
             self.unsaved.append(record["overlay_error"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pyad_edge.backends.registry import golden_tolerance
 from pyad_edge.calibration import Threshold
+from pyad_edge.device_loss import DeviceWatch, watched
 from pyad_edge.engine import Engine, read_engine
 from pyad_edge.errors import BackendError, SettingError
 from pyad_edge.golden import check_golden
@@ -26,6 +27,7 @@ from pyad_edge.result import Decision, Result, Verdict
 from pyad_edge.trust.check import SignaturePolicy, policy_of
 
 if TYPE_CHECKING:
+    from pyad_edge.drift import DriftMonitor
     from pyad_edge.streaming import GateSettings, StateChange, Stream, StreamSettings
 
 __all__ = ["Runtime", "build_pipeline"]
@@ -67,6 +69,10 @@ class Runtime:
             :class:`~pyad_edge.trust.SignaturePolicy`: the engine opens only if one of them signed
             it, and from then on no older version of it; none: signatures are not looked at.
 
+    Attributes:
+        engine: the verified file.
+        device_watch: whether the device was lost, and why.
+
     Raises:
         EngineError: if the file is damaged, foreign, too new, lacks a signature that is required,
             one of its networks is refused, or its golden scores drift.
@@ -99,6 +105,7 @@ class Runtime:
         cpu_level()  # an unknown PYAD_CPU_LEVEL is refused here
         self._color_order = color_order
         self._process = os.getpid()
+        self.device_watch = DeviceWatch()
         if not isinstance(engine, Engine):
             engine = read_engine(engine, require_signature=require_signature)
         elif require_signature is not None:
@@ -131,6 +138,7 @@ class Runtime:
         if require_signature is not None and engine.accepted is not None:
             engine.accepted.remember()  # what does not run here shuts out no older version
 
+    @watched
     def infer(self, frame: Frame) -> Result:
         """Inspect one frame.
 
@@ -144,7 +152,8 @@ class Runtime:
         Raises:
             DataError: if the frame's type, shape or size cannot be inspected.
             BackendError: if the network fails. The frame then has no verdict; treat it as a fault.
-                Also in a child process that was forked after the runtime was opened.
+                Also in a child process that was forked after the runtime was opened. As a
+                ``DeviceLostError`` from the first error on that only a new process cures.
         """
         self._check_process()
         start = time.perf_counter()
@@ -152,6 +161,7 @@ class Runtime:
         scores = self._pipeline.score([frame], color_order=self._color_order)
         return self._result(frame, scores, 0, limits, start)
 
+    @watched
     def infer_batch(self, frames: Sequence[Frame]) -> list[Result]:
         """Inspect several frames in one run of the network; see :meth:`infer`.
 
@@ -170,6 +180,7 @@ class Runtime:
         scores = self._pipeline.score(frames, color_order=self._color_order)
         return [self._result(frame, scores, n, limits, start) for n, frame in enumerate(frames)]
 
+    @watched
     def decide(self, frame: Frame, *, score: bool = False, anomaly_map: bool = False) -> Decision:
         """The verdict that :meth:`infer` gives, with only the work that the verdict takes.
 
@@ -226,6 +237,7 @@ class Runtime:
         settings: StreamSettings | None = None,
         gate: GateSettings | Literal["auto"] | None = "auto",
         on_state: Callable[[StateChange], None] | None = None,
+        drift: DriftMonitor | Mapping[str, DriftMonitor] | None = None,
     ) -> Stream:
         """Inspect a source, or several, frame by frame; every trigger gives one inspection.
 
@@ -238,6 +250,7 @@ class Runtime:
             settings: queues, deadlines, time limits.
             gate: checks of the input; ``auto``: those that suit the kind of source; None: none.
             on_state: called for every change of a camera's state, in a thread of its own.
+            drift: a monitor of the camera, or one each by name: alarms, in ``Inspection.drift``.
 
         Returns:
             An iterator of :class:`~pyad_edge.streaming.Inspection`; close it, or use ``with``.
@@ -256,6 +269,7 @@ class Runtime:
             settings=settings,
             gate=gate,
             on_state=on_state,
+            drift=drift,
         )
 
     def set_threshold(

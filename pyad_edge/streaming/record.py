@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyad_edge.drift.alarm import DriftAlarm
 from pyad_edge.result import Decision, Result, Verdict
 
 __all__ = ["Fault", "FaultCode", "Inspection"]
@@ -92,6 +93,7 @@ class Inspection:
         dropped: triggers of this camera that policy "live" dropped since its last inspection.
         triggers: that this inspection answers for: 1; 0 for a notice or a frame that came twice;
             more where a fault stands for a number of triggers at once.
+        drift: alarms of the camera's drift monitor that stand; they change no verdict.
         image: the frame as it was inspected, None where there was none. Not part of ``to_dict``.
     """
 
@@ -107,13 +109,14 @@ class Inspection:
     queue_ms: float = 0.0
     dropped: int = 0
     triggers: int = 1
+    drift: tuple[DriftAlarm, ...] = ()
     image: NDArray[np.generic] | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """One JSON object: everything except arrays; a result's own entries lie beside the rest.
 
         ``frame`` is ``index``, ``timestamp`` is ``captured_at``, ``fault`` the code and ``error``
-        the reason, both absent where there is a verdict.
+        the reason, both absent where there is a verdict. ``drift`` is absent where no alarm stands.
         """
         record: dict[str, Any] = {
             "camera": self.camera,
@@ -133,4 +136,6 @@ class Inspection:
         }
         if self.fault is not None:
             record |= {"fault": self.fault.code.value, "error": self.fault.reason}
+        if self.drift:
+            record["drift"] = [alarm.to_dict() for alarm in self.drift]
         return record

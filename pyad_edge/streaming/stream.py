@@ -10,10 +10,11 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from pyad_edge.drift.cameras import monitors_by_camera
 from pyad_edge.errors import SettingError
 from pyad_edge.result import Verdict
 from pyad_edge.streaming.camera import Camera
@@ -29,6 +30,9 @@ from pyad_edge.streaming.record import Inspection
 from pyad_edge.streaming.settings import StreamSettings
 from pyad_edge.streaming.sources import Opened, gate_for, named_sources, open_spec
 from pyad_edge.streaming.teller import Teller
+
+if TYPE_CHECKING:
+    from pyad_edge.drift.monitor import DriftMonitor
 
 __all__ = ["CameraStatus", "Stream", "inspect_sources"]
 
@@ -91,6 +95,7 @@ class Stream:
         mode: Literal["infer", "decide"],
         settings: StreamSettings,
         on_state: Callable[[StateChange], None] | None,
+        drift: Mapping[str, DriftMonitor],
     ) -> None:
         """See ``inspect_sources``."""
         intake = Intake(
@@ -119,6 +124,7 @@ class Stream:
         self._indices: Counter[str] = Counter()
         self._inspected: Counter[str] = Counter()
         self._faults: dict[str, Counter[str]] = {name: Counter() for name in sources}
+        self._drift = drift
         self._body = Pulse()  # of the loop
         self._forget = weakref.finalize(self, self._core.forget)
         self._forget.atexit = False  # the core has its own
@@ -198,7 +204,7 @@ class Stream:
         self._inspected[ticket.camera] += ticket.triggers
         if fault is not None:
             self._faults[ticket.camera][fault.code.value] += 1
-        return Inspection(
+        inspection = Inspection(
             camera=ticket.camera,
             index=index,
             frame_id=ticket.frame_id,
@@ -213,6 +219,8 @@ class Stream:
             triggers=ticket.triggers,
             image=ticket.image,
         )
+        monitor = self._drift.get(ticket.camera)
+        return replace(inspection, drift=monitor.observe(inspection)) if monitor else inspection
 
 
 @dataclass(eq=False)
@@ -291,6 +299,7 @@ def inspect_sources(
     settings: StreamSettings | None = None,
     gate: GateSettings | Literal["auto"] | None = "auto",
     on_state: Callable[[StateChange], None] | None = None,
+    drift: DriftMonitor | Mapping[str, DriftMonitor] | None = None,
 ) -> Stream:
     """Inspect streams of frames.
 
@@ -305,6 +314,7 @@ def inspect_sources(
         settings: queues, deadlines, time limits.
         gate: checks of the input; ``auto``: those that suit the kind of source; None: none.
         on_state: called for every change of a camera's state, in a thread of its own.
+        drift: a monitor of the camera, or one each by name; alarms are in ``Inspection.drift``.
 
     Returns:
         An iterator of ``Inspection``. It ends when every source is at its end or LOST for good.
@@ -322,6 +332,7 @@ def inspect_sources(
         raise SettingError(f"[stream] expected gate 'auto', None or GateSettings, got {gate!r}.")
     settings = settings or StreamSettings()
     named = named_sources(sources)
+    monitors = monitors_by_camera(drift, list(named))
     pixel_format = _pixel_format(runtime)
     opened: dict[str, Opened] = {}
     try:
@@ -349,6 +360,7 @@ def inspect_sources(
         mode=mode,
         settings=settings,
         on_state=on_state,
+        drift=monitors,
     )
 
 

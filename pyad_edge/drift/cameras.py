@@ -1,0 +1,83 @@
+"""Which monitor watches which camera."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pyad_edge.errors import SettingError
+
+if TYPE_CHECKING:
+    from pyad_edge.drift.monitor import DriftMonitor
+    from pyad_edge.runtime import Runtime
+
+__all__ = ["monitors_by_camera", "open_monitors"]
+
+
+def monitors_by_camera(
+    drift: DriftMonitor | Mapping[str, DriftMonitor] | None, cameras: Sequence[str]
+) -> dict[str, DriftMonitor]:
+    """Monitors by camera: one camera's charts say nothing about another.
+
+    Raises:
+        SettingError: if a monitor is for no camera, or for several.
+    """
+    if drift is None:
+        return {}
+    if not isinstance(drift, Mapping):
+        if len(cameras) != 1:
+            raise SettingError(
+                f"[drift] {len(cameras)} sources need a monitor each: drift={{'left': "
+                "DriftMonitor(...), ...}, --drift left=FILE."
+            )
+        return {cameras[0]: drift}
+    if unknown := sorted(set(drift) - set(cameras)):
+        raise SettingError(
+            f"[drift] there is no source {unknown[0]!r}; there are {', '.join(cameras)}."
+        )
+    if len({id(monitor) for monitor in drift.values()}) < len(drift):
+        raise SettingError("[drift] two sources share a monitor. Make one for each.")
+    return dict(drift)
+
+
+def open_monitors(
+    runtime: Runtime,
+    texts: Sequence[str],
+    *,
+    named: bool,
+    learn: int | None = None,
+    reset: bool = False,
+) -> DriftMonitor | dict[str, DriftMonitor] | None:
+    """Monitors as ``--drift`` gives them: FILE, or NAME=FILE for sources with names.
+
+    Raises:
+        SettingError: if names are missing or not wanted, or a state cannot be used.
+        ResourceError: if a state cannot be written.
+    """
+    if not texts:
+        if learn is not None or reset:
+            raise SettingError("--drift-learn and --drift-reset need --drift FILE.")
+        return None
+    if not named:
+        if len(texts) > 1:
+            raise SettingError("[drift] one source has one --drift FILE.")
+        return _open(runtime, texts[0], learn, reset)
+    pairs = [re.match(r"([A-Za-z0-9_-]+)=(.+)", text) for text in texts]
+    if not all(pairs) or len({pair[1] for pair in pairs if pair}) < len(texts):
+        raise SettingError(
+            f"[drift] sources with names have a state each, got {', '.join(texts)}. Write --drift "
+            "left=left.json --drift right=right.json."
+        )
+    files = {pair[1]: pair[2] for pair in pairs if pair}
+    if len({os.path.realpath(file) for file in files.values()}) < len(files):
+        raise SettingError("[drift] two sources share a state file. Give each its own.")
+    return {name: _open(runtime, file, learn, reset) for name, file in files.items()}
+
+
+def _open(runtime: Runtime, file: str, learn: int | None, reset: bool) -> DriftMonitor:
+    # Late: the stream takes this module, and the monitor the stream's measures.
+    from pyad_edge.drift.monitor import LEARN, DriftMonitor
+
+    return DriftMonitor(runtime, state=file, learn=LEARN if learn is None else learn, reset=reset)

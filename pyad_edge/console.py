@@ -33,6 +33,7 @@ EXIT_CODES = {
     5: "a backbone or inference backend that cannot do what was asked",
     6: "not enough memory or disk",
     EXIT_FAULTS: "run: the stream ended, but some frames have no verdict (FAULT)",
+    8: "a device was lost (a CUDA error that only a new process cures): start again",
     EXIT_INTERRUPTED: "stopped with Ctrl-C",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "BackendError",
     "DataError",
+    "DeviceLostError",
     "EngineError",
     "PyadError",
     "ResourceError",
@@ -40,6 +41,12 @@ class BackendError(PyadError):
     """A backbone or inference backend that cannot do what was asked (exit code 5)."""
 
     exit_code = 5
+
+
+class DeviceLostError(BackendError):
+    """A device that only a new process can use again (exit code 8)."""
+
+    exit_code = 8
 
 
 class ResourceError(PyadError):

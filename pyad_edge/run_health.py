@@ -45,6 +45,11 @@ class RunHealth:
             return max(stalled, time.monotonic() - self._failing_since)
         return stalled
 
+    def waiting(self) -> int:
+        """Triggers that came and have no answer yet."""
+        cameras = self._stream.status().values() if self._stream is not None else ()
+        return sum(c.triggers - c.inspected - c.dropped for c in cameras)
+
     def status(self) -> str:
         """One sentence: cameras that are not streaming, and verdicts so far."""
         if self._stream is None:

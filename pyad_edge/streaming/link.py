@@ -165,6 +165,6 @@ class SteadyClock:
     def tick(self, monotonic: float) -> float:
         """The steady time, from ``time.monotonic``."""
         if self._last is not None:
-            self._now += min(monotonic - self._last, self._longest)
+            self._now += max(0.0, min(monotonic - self._last, self._longest))
         self._last = monotonic
         return self._now

@@ -1,6 +1,7 @@
-"""Saves each kind of file with the n-th file operation failing, for every n; says what became of it.
+"""Saves each kind of file with the n-th file operation failing, for every n, and says what is left.
 
-Run with ``failing_disk`` preloaded: ``disk_cases.py KIND FOLDER ENGINE``. A line for each n and errno.
+Run with ``failing_disk`` preloaded, as ``disk_cases.py KIND FOLDER ENGINE``: a line for each n and
+errno.
 """
 
 from __future__ import annotations

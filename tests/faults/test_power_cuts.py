@@ -89,9 +89,8 @@ def test_every_crash_prefix_leaves_the_old_or_the_new_engine(
     save: list[Operation], tmp_path: Path
 ) -> None:
     names = [operation.name for operation in save]
-    assert names == ["create", *["write"] * (names.count("write")), "fsync", "rename"] + [
-        "fsync_folder"
-    ]
+    writes = ["write"] * names.count("write")
+    assert names == ["create", *writes, "fsync", "rename", "fsync_folder"]
     assert names.count("write") == 1 + len(NEW[1])
     assert found_after(save) == {OLD_BYTES, NEW_BYTES}
     # When the save has returned, no power cut takes it back.

@@ -1,9 +1,9 @@
 // Winograd's form of a convolution, in pieces: tiles are transformed, multiplied with the
 // transformed weights position by position, and transformed back.
 //
-// Where all weights fit the cache beside them, a piece does so with some tiles. Else tiles are
-// transformed once for all, and a piece takes a panel of output channels: each thread reads its own
-// part of the weights.
+// Where the weights are few enough to stream past them, a piece does so with some tiles. Else tiles
+// are transformed once for all, and a piece takes a panel of output channels: each thread reads its
+// own part of the weights.
 #include <algorithm>
 
 #include "convolution_layout.h"
@@ -11,7 +11,7 @@
 namespace pyad {
 namespace {
 
-constexpr int64_t kCached = 256 * 1024;  // floats of weights beside a piece's tiles in the L2 cache
+constexpr int64_t kCached = 640 * 1024;          // floats of weights that a piece of tiles streams
 constexpr int64_t kTiles = 36, kManyTiles = 64;  // of a piece, in each way
 constexpr int64_t kLine = 16;
 const int64_t kNoOffset = 0;

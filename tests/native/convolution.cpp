@@ -30,7 +30,7 @@ const std::vector<Case> kCases{
     {2, 20, 9, 13, 33, {3, 3, 1, 1, 1, 1, 1, 1}, ConvolutionForm::winograd},
     {1, 3, 6, 5, 17, {3, 3, 1, 1, 2, 0, 1, 2}, ConvolutionForm::winograd},
     {3, 16, 16, 12, 48, {3, 3, 1, 1, 1, 1, 1, 1}, ConvolutionForm::automatic},
-    {1, 130, 4, 7, 100, {3, 3, 1, 1, 1, 1, 1, 1}, ConvolutionForm::winograd},
+    {1, 160, 4, 7, 150, {3, 3, 1, 1, 1, 1, 1, 1}, ConvolutionForm::winograd},
     {1, 33, 15, 18, 50, {1, 1, 2, 2, 0, 0, 0, 0}, ConvolutionForm::automatic},
     {2, 17, 11, 6, 16, {3, 3, 2, 2, 1, 0, 0, 1}, ConvolutionForm::automatic},
     {1, 16, 2, 1, 16, {2, 1, 1, 1, 0, 0, 0, 0}, ConvolutionForm::automatic},

@@ -36,7 +36,7 @@ PREPROCESSING = Preprocessing(
 def detector_of(file: Path) -> tuple[Detector, int]:
     """A level's detector and the steps it was trained for."""
     found = load_checkpoint(file, expected={})
-    detector = Detector(PRESETS[SETTINGS["box"]["preset"]])
+    detector = Detector(PRESETS[SETTINGS["box"].get("preset", "accurate")])
     start = "state.detector."
     own = {name.removeprefix(start): t for name, t in found.tensors.items() if start in name}
     detector.load_state_dict(own)
@@ -117,6 +117,8 @@ def main() -> None:
         for folder in sorted(options.folder.glob("mtd-seed0*"))
         for file in sorted(folder.glob("detector-*.csv"))
     }
+    if not curves and options.out.exists():  # of an earlier folder, which had MTD's
+        curves = json.loads(options.out.read_text())["mtd_curves"]
     data = {"benchmark": "grad_evidence", "rows": rows, "mtd_curves": curves}
     options.out.write_text(json.dumps(data, indent=1) + "\n")
     for row in rows:

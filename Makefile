@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP := -m pip --disable-pip-version-check
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(shell find cmake csrc pyad_edge export -type f ! -name '*.pyc')
 
-.PHONY: demo test docs native asan tsan neon gpu cuda-emulated cuda-all fuzz aarch64 aarch64-run lock sbom clean
+.PHONY: demo test docs native asan tsan neon gpu cuda-emulated cuda-all fuzz soak kills aarch64 aarch64-run lock sbom clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/pyad-edge demo --out demo-out
@@ -62,6 +62,15 @@ fuzz: runs := 100000
 fuzz: .venv-test/installed
 	.venv-test/bin/python $(PIP) install --quiet 'atheris>=3'
 	.venv-test/bin/python tests/fuzz/run.py $(target) -runs=$(runs) -print_final_stats=1
+
+# A stream with all simulated faults for minutes=60, or frames=1000000: what grows, gets lost or gets slower.
+soak: .venv-test/installed
+	.venv-test/bin/python benchmarks/soak.py $(if $(frames),--frames $(frames),--minutes $(or $(minutes),60)) $(options)
+
+# Two writers of one engine, killed at random.
+kills: kills := 1000
+kills: .venv-test/installed
+	.venv-test/bin/python tests/faults/kills.py $(kills)
 
 # With a GPU: builds, runs the tests marked `cuda`, compute-sanitizer and the benchmarks, with the packages that
 # $(PYTHON) has; writes benchmarks/results/gpu.<device>.json. Without one: the same tests on the host.

@@ -11,9 +11,9 @@ from pyad_edge.errors import DeviceLostError
 
 __all__ = ["DeviceWatch", "fatal_text", "watched"]
 
-# What the CUDA runtime's documentation says of in these words: "the process must be terminated and
-# relaunched". Texts of cudaGetErrorString, names of the runtime and driver, numbers in ONNX Runtime's
-# "CUDA failure 700" and TensorRT's "(700)"; and a card that is gone.
+# Errors of which CUDA's documentation says that the process must be terminated and started again:
+# texts of cudaGetErrorString, names of the runtime and driver, numbers in ONNX Runtime's "CUDA
+# failure 700"; and a card that is gone.
 _FATAL = re.compile(
     r"illegal memory access|illegal instruction|misaligned address|invalid program counter"
     r"|unspecified launch failure|launch timed out|device-side assert|hardware stack error"

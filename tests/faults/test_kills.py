@@ -1,4 +1,4 @@
-"""Two writers of one file, killed at random: never a lost engine. ``make kills`` kills a thousand."""
+"""Two writers of one file, killed at random, lose no engine; ``make kills`` kills a thousand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network that throws, hangs, or gives values or shapes that are none: a fault, never a verdict."""
+"""A network that throws, hangs, or gives values or shapes that are none: a fault of its frame."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from pyad_edge.options import (
 )
 from pyad_edge.prepare import prepare_command
 from pyad_edge.run_command import run
+from pyad_edge.selftest.command import selftest_command
 from pyad_edge.trust.command import keygen_command, sign_command, verify_command
 
 __all__ = [
@@ -108,6 +109,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 
 app.command("bench", cls=BenchCommand)(bench_command)
 app.command("prepare")(prepare_command)
+app.command("selftest")(selftest_command)
 app.add_typer(drift_app, name="drift")
 app.command("keygen")(keygen_command)
 app.command("sign")(sign_command)

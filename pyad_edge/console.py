@@ -25,7 +25,7 @@ EXIT_INTERRUPTED = 130
 EXIT_CODES = {
     0: "done",
     1: "a fault of pyad_edge itself (please report it), the operating system refused something, or "
-    "doctor found something broken",
+    "doctor or selftest found something broken",
     2: "an option or argument that cannot be used",
     3: "pictures or folders that cannot be used",
     4: "an engine file that is damaged, foreign, too new, refused by its networks or its "

@@ -172,7 +172,7 @@ def test_files_that_cannot_be_read_or_run(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"cannot read .*folder\.onnx"):
         resolve_backbone(tmp_path / "folder.onnx")
     (tmp_path / "empty.onnx").touch()
-    with pytest.raises(BackendError, match="empty.onnx is refused: it is no ONNX file"):
+    with pytest.raises(BackendError, match=r"empty\.onnx is refused: it is no ONNX file"):
         resolve_backbone(tmp_path / "empty.onnx")
 
 

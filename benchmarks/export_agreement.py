@@ -38,7 +38,7 @@ from report import (
 )
 
 from pyad_edge import Runtime, ops
-from pyad_edge.errors import SettingError
+from pyad_edge.errors import BackendError, SettingError
 from pyad_edge.export.metrics import image_auroc
 from pyad_edge.export.targets.built import Built
 from pyad_edge.export.targets.export import build
@@ -123,11 +123,20 @@ def measure(
     target, precision = form
     settings = settings_of(target, precision, folder)
     start = time.perf_counter()
-    built = build(runtime, settings, threads=threads)
-    row: dict[str, Any] = {
-        "method": method,
-        "target": target,
-        "precision": precision,
+    row: dict[str, Any] = {"method": method, "target": target, "precision": precision}
+    about = {
+        "commit": commit(),
+        "load": load(),
+        "machine": machine(threads),
+        "command": f"python benchmarks/export_agreement.py --methods {method}",
+    }
+    try:
+        built = build(runtime, settings, threads=threads)
+    except (
+        BackendError
+    ) as error:  # a builder that lacks an operator in this precision, by its words
+        return {**row, "bytes": 0, "refused": str(error), **about}
+    row |= {
         "calibration_pictures": CALIBRATION if precision == "int8" else None,
         "bytes": sum(map(len, built.files.values())),
         "files": {
@@ -143,8 +152,7 @@ def measure(
         parsed(built)
     if built.open is not None:
         row |= _figures(built, settings, runtime, ours, same)
-    about = {"commit": commit(), "load": load(), "machine": machine(threads)}
-    return {**row, **about, "command": f"python benchmarks/export_agreement.py --methods {method}"}
+    return {**row, **about}
 
 
 def parsed(built: Built) -> None:

@@ -33,7 +33,9 @@ def table(found: list[dict[str, Any]]) -> str:
         method = row["method"] if row["method"] != before else ""
         start = f"| {method} | {row['target']} | {row['precision']} | "
         size = f"{row['bytes'] / 1e6:.1f} |"
-        if "frames" not in row:
+        if "refused" in row:
+            lines.append(f"{start}not built | | | | | | |")
+        elif "frames" not in row:
             lines.append(f"{start}built, not run | | | | | | {size}")
         else:
             aurocs = [row.get(name) for name in ("engine_auroc", "image_auroc")]

@@ -13,6 +13,7 @@ from pyad_edge.engine import Engine, read_engine
 from pyad_edge.errors import (
     BackendError,
     DataError,
+    DeviceLostError,
     EngineError,
     PyadError,
     ResourceError,
@@ -28,6 +29,7 @@ __all__ = [
     "BackendError",
     "DataError",
     "Decision",
+    "DeviceLostError",
     "Engine",
     "EngineError",
     "Nearest",

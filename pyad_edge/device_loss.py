@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from pyad_edge.errors import DeviceLostError
 
@@ -89,7 +89,7 @@ def watched(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P
     """A method that uses the device: not called once it is lost, and heard when it is."""
 
     @wraps(method)
-    def call(self: S, *args: P.args, **settings: P.kwargs) -> Any:
+    def call(self: S, /, *args: P.args, **settings: P.kwargs) -> R:
         self.device_watch.require()
         try:
             return method(self, *args, **settings)

@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
 
-import soak  # noqa: E402
+import soak
 
-from pyad_edge.streaming.simulate import EXPECTED  # noqa: E402
+from pyad_edge.streaming.simulate import EXPECTED
 
 
 def test_the_slope_is_that_of_most_readings() -> None:

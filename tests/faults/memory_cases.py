@@ -1,7 +1,7 @@
 """Lets the n-th allocation fail in frames and kernels, for every n, and says what became of it.
 
-Run with ``failing_memory`` preloaded, as ``memory_cases.py CASE ENGINE PICTURE THREADS``: a line for
-each n.
+Run with ``failing_memory`` preloaded, as ``memory_cases.py CASE ENGINE PICTURE THREADS``: a line
+for each n.
 """
 
 from __future__ import annotations

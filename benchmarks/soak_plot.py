@@ -44,7 +44,7 @@ def draw_soak(
     memory.set_title(
         f"slope after the warm-up: {found['memory_slope_mb_per_h']:+.2f} MB/h", fontsize=9
     )
-    counts.step(minutes, table["handles"], color=RED, linewidth=1, label="open handles")
+    counts.step(minutes, table["handles"], color=RED, linewidth=4, label="open handles")
     counts.step(minutes, table["threads"], color=GREEN, linewidth=1, label="Python's threads")
     counts.set(ylabel="number", xlabel="minutes")
     counts.set_ylim(bottom=0)

@@ -142,7 +142,8 @@ def normal_scores(values: NDArray[np.float64], ordered: NDArray[np.float64]) -> 
     """
     below = np.searchsorted(ordered, values, side="left")
     ranks = below + np.searchsorted(ordered, values, side="right")  # twice the middle rank
-    return _table(ordered.size)[ranks]
+    found: NDArray[np.float64] = _table(ordered.size)[ranks]
+    return found
 
 
 _tables: dict[int, NDArray[np.float64]] = {}

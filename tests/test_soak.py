@@ -67,12 +67,9 @@ def test_what_grows_is_a_target_that_is_missed(column: str, target: str) -> None
     assert [name for name, well in reached.items() if not well] == [target]
 
 
-@pytest.mark.parametrize("policy", ["inspect", "live"])
-def test_a_short_soak_accounts_for_every_trigger(policy: str, tmp_path: Path) -> None:
-    frames = 600
-    soak.main(
-        ["--frames", str(frames), "--share", "0.01", "--policy", policy, "--out", str(tmp_path)]
-    )
+def test_a_short_soak_accounts_for_every_trigger(tmp_path: Path) -> None:
+    frames = 300
+    soak.main(["--frames", str(frames), "--out", str(tmp_path)])
     found = json.loads((tmp_path / "soak.json").read_text())
     assert found["reached"]["triggers = verdicts + faults + counted drops"]
     answered = sum(found["verdicts"].values()) + found["faults"] + found["dropped"]

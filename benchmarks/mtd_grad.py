@@ -36,7 +36,7 @@ from pyad_edge.export.methods.patchcore import make_settings as patchcore_settin
 from pyad_edge.export.train import train_patchcore
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "box": {"diffusion_steps": 4000, "samples": 256, "detector_steps": 4000},
+    "box": {"diffusion_steps": 4000, "samples": 256, "detector_steps": 8000},
     "mtd": {"diffusion_steps": 800, "samples": 64, "detector_steps": 800},
 }
 SHORT: dict[str, Any] = {  # of the paper's schedule: what a CPU can do

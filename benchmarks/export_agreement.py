@@ -184,7 +184,7 @@ def _figures(
     found = compare(runtime.engine, ours, built.open(), frames, count=count, batch=settings.batch)
     figures = found.to_dict()
     scores = np.array(list(figures.pop("scores").values()))
-    if built.not_run is None:
+    if built.not_run is None and np.isfinite(scores).all():
         defect = np.array([not name.startswith("good/") for name in found.scores])
         figures["engine_auroc"] = image_auroc(defect, scores[:, 0])
         figures["image_auroc"] = image_auroc(defect, scores[:, 1])

@@ -1,4 +1,4 @@
-"""Write the table of docs/export.md from its results: python benchmarks/export_table.py."""
+"""Write the tables of docs/export.md from their results: python benchmarks/export_table.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from precision_table import number
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "export_agreement.json"
 PAGE = ROOT / "docs" / "export.md"
+TIMES = RESULT.with_name("export_times.x86_64-avx512amx-2cores.json")
 BEGIN, END = "<!-- table: export agreement -->", "<!-- end -->"
+BEGIN_TIMES = "<!-- table: export times -->"
 
 
 def rows() -> list[dict[str, Any]]:
@@ -65,11 +67,39 @@ def _heading(found: list[dict[str, Any]]) -> str:
     )
 
 
+def times(content: dict[str, Any]) -> str:
+    """Times of the forms that run on a CPU, over the engine's own."""
+    lines = [
+        "| method | form | precision | ms, median | over the engine's own | 95 % interval |",
+        "|---|---|---|--:|--:|--:|",
+    ]
+    before = None
+    for row in content["rows"]:
+        method = row["method"] if row["method"] != before else ""
+        low, high = row["ratio_interval"]
+        lines.append(
+            f"| {method} | {row['target']} | {row['precision']} | {row['ms']:.1f} "
+            f"| {row['ratio']:.2f} | {low:.2f} to {high:.2f} |"
+        )
+        before = row["method"]
+    machine = content["machine"]
+    about = (
+        f"{machine['processor']}, level {machine['level']}, {machine['threads']} threads. "
+        f"`{content['command']}`, commit {content['commit']}."
+    )
+    return "\n".join([*lines, "", about])
+
+
 def with_table(page: str) -> str:
-    """The page with the table of today's result file."""
-    before, rest = page.split(BEGIN, 1)
+    """The page with the tables of today's result files."""
+    page = _between(page, BEGIN, table(rows()))
+    return _between(page, BEGIN_TIMES, times(json.loads(TIMES.read_text())))
+
+
+def _between(page: str, begin: str, text: str) -> str:
+    before, rest = page.split(begin, 1)
     _, after = rest.split(END, 1)
-    return f"{before}{BEGIN}\n{table(rows())}\n{END}{after}"
+    return f"{before}{begin}\n{text}\n{END}{after}"
 
 
 if __name__ == "__main__":

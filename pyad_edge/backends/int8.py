@@ -153,19 +153,20 @@ def _left_out(graph: Any) -> list[str]:
     """Names of the nodes that stay in floating point.
 
     Convolutions that take a picture's three channels, and a constant added to what they give;
-    convolutions that give one channel, a score, and all that follows.
+    convolutions that give one channel, a score, and all that follows; a transformer, from its first
+    matrix product on: correlations of values in 256 steps are no numbers.
     """
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     pictures: set[str] = set()  # outputs of the nodes
-    scores: set[str] = set()
+    exact: set[str] = set()
     for node in graph.node:  # in an order in which they can run
         weight = shapes.get(node.input[1], ()) if node.op_type == "Conv" else ()
         added = node.op_type == "Add" and bool(pictures.intersection(node.input))
         if weight[1:2] == (3,) or added:
             pictures.update(node.output)
-        elif weight[:1] == (1,) or scores.intersection(node.input):
-            scores.update(node.output)
-    return [node.name for node in graph.node if (pictures | scores).intersection(node.output)]
+        elif weight[:1] == (1,) or node.op_type == "MatMul" or exact.intersection(node.input):
+            exact.update(node.output)
+    return [node.name for node in graph.node if (pictures | exact).intersection(node.output)]
 
 
 def _reader(tools: Any, name: str, calibration: Float32) -> Any:

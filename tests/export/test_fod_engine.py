@@ -16,6 +16,9 @@ from command_line import call  # noqa: E402
 from fod_parts import PREPROCESSING, SIZE, one_thread, pictures, small_model  # noqa: E402, F401
 
 from pyad_edge import Runtime  # noqa: E402
+from pyad_edge.backends.int8 import quantize  # noqa: E402
+from pyad_edge.backends.registry import open_backend  # noqa: E402
+from pyad_edge.engine import read_engine  # noqa: E402
 from pyad_edge.errors import BackendError, SettingError  # noqa: E402
 from pyad_edge.export.correlation_view import correlation_view  # noqa: E402
 from pyad_edge.export.methods.fod.engine import check_agreement, export_engine, export_model  # noqa: E402
@@ -160,6 +163,26 @@ def test_other_backends_agree(engine, backend):
     runtime = Runtime(path, threads=1)
     for frame in frames(2, seed=8):
         assert other.infer(frame).score == pytest.approx(runtime.infer(frame).score, rel=1e-3)
+
+
+def test_int8_leaves_the_transformers_in_floating_point(engine):
+    """What they correlate is not rounded, and what they give is numbers."""
+    path, exported, *_ = engine
+    own = exported.pipeline(threads=1).own
+    inputs = np.empty((6, 3, *own.input_size), np.float32)
+    for n, frame in enumerate(frames(6, seed=1)):
+        own.write_input(frame, out=inputs[n : n + 1])
+    made = quantize(read_engine(path).tensors["network/onnx"].tobytes(), inputs)
+    nodes = onnx.load_from_string(made).graph.node
+    assert any(node.op_type == "QuantizeLinear" for node in nodes)
+    exact = set()
+    for node in nodes:
+        if node.op_type == "MatMul" or exact.intersection(node.input):
+            assert node.op_type not in ("QuantizeLinear", "DequantizeLinear")
+            exact.update(node.output)
+    names = tuple(output.name for output in onnx.load_from_string(made).graph.output)
+    backend = open_backend("onnxruntime", made, outputs=names, input_size=own.input_size, threads=1)
+    assert all(np.isfinite(found).all() for found in backend.run(inputs[:1]))
 
 
 def test_scores_do_not_depend_on_the_number_of_threads(engine):

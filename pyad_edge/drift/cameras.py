@@ -11,7 +11,7 @@ from pyad_edge.errors import SettingError
 
 if TYPE_CHECKING:
     from pyad_edge.drift.monitor import DriftMonitor
-    from pyad_edge.runtime import Runtime
+    from pyad_edge.drift.watched import Watched
 
 __all__ = ["monitors_by_camera", "open_monitors"]
 
@@ -43,7 +43,7 @@ def monitors_by_camera(
 
 
 def open_monitors(
-    runtime: Runtime,
+    runtime: Watched,
     texts: Sequence[str],
     *,
     named: bool,
@@ -76,7 +76,7 @@ def open_monitors(
     return {name: _open(runtime, file, learn, reset) for name, file in files.items()}
 
 
-def _open(runtime: Runtime, file: str, learn: int | None, reset: bool) -> DriftMonitor:
+def _open(runtime: Watched, file: str, learn: int | None, reset: bool) -> DriftMonitor:
     # Late: the stream takes this module, and the monitor the stream's measures.
     from pyad_edge.drift.monitor import LEARN, DriftMonitor
 

@@ -26,7 +26,7 @@ from pyad_edge.pixel_formats import PIXEL_FORMATS
 from pyad_edge.result import Result, Verdict
 
 if TYPE_CHECKING:
-    from pyad_edge.runtime import Runtime
+    from pyad_edge.drift.watched import Watched
     from pyad_edge.streaming.record import Inspection
 
 __all__ = ["LEARN", "SHAPE", "DriftMonitor"]
@@ -58,7 +58,7 @@ class DriftMonitor:
 
     def __init__(
         self,
-        runtime: Runtime,
+        runtime: Watched,
         *,
         state: str | os.PathLike[str] | None = None,
         learn: int = LEARN,
@@ -302,7 +302,7 @@ class DriftMonitor:
         write_state(self._path, state)
 
 
-def _pixels(runtime: Runtime) -> tuple[float, bool]:
+def _pixels(runtime: Watched) -> tuple[float, bool]:
     """Full scale of the frames, and whether they are mosaics."""
     declared = runtime.info["input"]["pixel_format"]
     if declared is None:

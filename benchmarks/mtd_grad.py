@@ -7,7 +7,8 @@ Every row trains as ``pyad-edge train grad`` does (four fifths of train/good to 
 the threshold) and evaluates as ``pyad-edge eval`` does, at the training's last step. Rows share the
 generated windows, so each PatchDiff is trained once. Beside GRAD: PatchCore with the built-in
 backbone and with ResNet-18. Rows are added to one file as they are done; one that is there is
-skipped. Settings were chosen on held-out training pictures, never on test.
+skipped. Settings were chosen on held-out training pictures and on a box of another seed, never on
+test. The MTD rows that are committed are of earlier settings, which each row holds.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ __all__ = [
     "opened",
     "patchcore",
     "random_frames",
+    "raw_score",
     "with_network",
     "write",
 ]
@@ -220,7 +221,7 @@ def assert_agree(
     assert len(found["score"]) == len(frames)
     for n, frame in enumerate(frames):
         result = runtime.infer(frame)
-        scale = max(abs(result.score), _raw(runtime))
+        scale = max(abs(result.score), raw_score(runtime))
         assert abs(float(found["score"][n]) - result.score) <= 1e-5 * scale
         assert found["anomaly_map"][n].shape == result.anomaly_map.shape
         reach = float(np.abs(result.anomaly_map).max())
@@ -231,7 +232,7 @@ def assert_agree(
         assert float(found["p_value"][n]) == np.float32(result.p_value)
 
 
-def _raw(runtime: Runtime) -> float:
+def raw_score(runtime: Runtime) -> float:
     """What an ensemble's scores are measured against: the distance from raw scores of zero."""
     fusion = runtime.engine.manifest.fusion
     if fusion is None:

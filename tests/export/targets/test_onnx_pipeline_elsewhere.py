@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline_graphs import assert_agree, draft_of, graph_of, random_frames, write
+from PIL import Image
+from pipeline_graphs import (
+    assert_agree,
+    draft_of,
+    graph_of,
+    random_frames,
+    raw_score,
+    write,
+)
 from tiny_engine import TinyEngine
 
 from pyad_edge import Runtime
@@ -28,30 +37,51 @@ runpy.run_path(script, run_name="__main__")
 """
 
 
+def run_example(graph: Path, pictures: Sequence[Path]) -> list[list[str]]:
+    """What the example prints of the pictures: name, score, verdict and p-value of each."""
+    command = [sys.executable, "-W", "error", "-c", WALL, EXAMPLE, graph, *pictures]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == list(map(str, pictures))
+    return lines
+
+
 def test_ten_lines_without_pyad_edge_give_its_scores(tiny: TinyEngine, tmp_path: Path) -> None:
     pictures = sorted((tiny.data / "test").rglob("*.png"))[:6]
     frames = [read_image(path) for path in pictures]
     path = tmp_path / "part.onnx"
     graph = graph_of(tiny.path, frame_size=frames[0].shape[:2])
     path.write_bytes(graph.model.SerializeToString())
-    command = [sys.executable, "-W", "error", "-c", WALL, EXAMPLE, path, *pictures]
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, check=False, cwd="/"
-    )
-    assert done.returncode == 0, done.stderr
-    runtime, lines = Runtime(tiny.path), done.stdout.splitlines()
-    assert len(lines) == len(frames)
-    for line, name, frame in zip(lines, pictures, frames, strict=True):
+    runtime = Runtime(tiny.path)
+    for (_, *found), frame in zip(run_example(path, pictures), frames, strict=True):
         result = runtime.infer(frame)
-        shown, score, verdict, p_value = line.split("\t")
-        assert shown == str(name)
-        assert float(score) == pytest.approx(result.score, rel=1e-5)
-        assert verdict == result.verdict.value
-        assert float(p_value) == pytest.approx(result.p_value, rel=1e-6)
+        assert float(found[0]) == pytest.approx(result.score, rel=1e-5)
+        assert found[1] == result.verdict.value
+        assert float(found[2]) == pytest.approx(result.p_value, rel=1e-6)
     assert len(EXAMPLE.read_text().splitlines()) <= 14
 
 
 HEADS = ("patchcore", "ensemble", "recontrast", "grad", "fod", "refined")
+
+
+@pytest.mark.parametrize("name", [*HEADS, "reconpatch"])
+def test_ten_lines_give_the_scores_of_every_head(name: str, tmp_path: Path) -> None:
+    path, file = write(draft_of(name), tmp_path), tmp_path / "part.onnx"
+    file.write_bytes(graph_of(path, frame_size=(41, 53)).model.SerializeToString())
+    frames = random_frames(3)
+    pictures = [tmp_path / f"{n}.png" for n in range(len(frames))]
+    for picture, frame in zip(pictures, frames, strict=True):
+        Image.fromarray(frame).save(picture)
+    runtime = Runtime(path)
+    for (_, *found), frame in zip(run_example(file, pictures), frames, strict=True):
+        result = runtime.infer(frame)
+        scale = max(abs(result.score), raw_score(runtime))
+        assert abs(float(found[0]) - result.score) <= 1e-5 * scale
+        assert found[1] == result.verdict.value
+        assert float(found[2]) == pytest.approx(result.p_value, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", HEADS)

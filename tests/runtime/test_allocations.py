@@ -22,9 +22,9 @@ import ctypes, sys
 import pyad_edge
 from pyad_edge import Runtime, read_image
 
-runtime = Runtime(sys.argv[1], threads=int(sys.argv[2]))
+runtime = Runtime(sys.argv[1], backend=sys.argv[4], threads=int(sys.argv[2]))
 pyad_edge.ops.set_num_threads(int(sys.argv[2]))
-frames = [read_image(path) for path in sys.argv[4:]]
+frames = [read_image(path) for path in sys.argv[5:]]
 call = getattr(runtime, sys.argv[3])
 for turn in range(40):
     result = call(frames[turn % len(frames)])
@@ -53,13 +53,14 @@ print(shim.count_stop() >= 3)
 @pytest.mark.skipif(
     not sys.platform.startswith("linux") or COMPILER is None, reason="needs Linux and a C compiler"
 )
+@pytest.mark.parametrize("backend", ["onnxruntime", "native"])
 @pytest.mark.parametrize("call", ["infer", "decide"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_two_hundred_frames_allocate_nothing(
-    tiny: TinyEngine, tmp_path: Path, threads: int, call: str
+    tiny: TinyEngine, tmp_path: Path, threads: int, call: str, backend: str
 ) -> None:
     """malloc, calloc, realloc, aligned forms and mmap of 1 KiB and more, in the whole process."""
-    count_allocations(tiny.path, quiet_frames(tiny), tmp_path, threads, call)
+    count_allocations(tiny.path, quiet_frames(tiny), tmp_path, threads, call, backend=backend)
 
 
 @pytest.mark.skipif(
@@ -74,14 +75,20 @@ def test_a_score_map_allocates_nothing(tiny: TinyEngine, tmp_path: Path, call: s
 
 
 def count_allocations(
-    engine: Path, frames: list[str], tmp_path: Path, threads: int, call: str
+    engine: Path,
+    frames: list[str],
+    tmp_path: Path,
+    threads: int,
+    call: str,
+    *,
+    backend: str = "onnxruntime",
 ) -> None:
     """Two hundred frames after the first forty, in a process of its own."""
     shim = tmp_path / "allocations.so"
     source = Path(__file__).with_name("allocations.c")
     build = [str(COMPILER), "-O1", "-shared", "-fPIC", "-o", str(shim), str(source), "-ldl"]
     subprocess.run(build, check=True, capture_output=True)
-    command = [sys.executable, "-c", COUNT, str(engine), str(threads), call, *frames]
+    command = [sys.executable, "-c", COUNT, str(engine), str(threads), call, backend, *frames]
     environment = os.environ | {"LD_PRELOAD": str(shim)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stdout.split("\n")[:2]) == (0, ["0 []", "True"]), done.stderr

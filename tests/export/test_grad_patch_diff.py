@@ -152,3 +152,34 @@ def test_ddpm_is_the_literal_form():
 def test_numbers_of_steps_that_cannot_be_are_refused(steps):
     with pytest.raises(SettingError, match=f"2 to 1000 sampling steps, got {steps}"):
         d.sample(fake, torch.zeros(1, 2, 2, 2), schedule=d.Schedule(), steps=steps)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_what_is_known_stays_and_is_seen_under_each_steps_noise(sampler):
+    """The denoiser is shown, at every step, the known half as it is under that step's noise."""
+    where, picture = torch.rand(2, 2, 4, 6), torch.rand(2, 3, 4, 6) - 0.5
+    known = torch.zeros(2, 1, 4, 6, dtype=torch.bool)
+    known[..., :3] = True
+    start = torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(7))
+    kept, seen = torch.from_numpy(schedule()[1]), []
+
+    def watched(noisy, where, steps):
+        a = float(kept[steps[0]])
+        seen.append((noisy - a**0.5 * picture - (1 - a) ** 0.5 * start)[..., :3].abs().max())
+        return fake(noisy, where, steps)
+
+    made, free = (
+        d.sample(
+            watched,
+            where,
+            schedule=d.Schedule(),
+            sampler=sampler,
+            steps=5,
+            generator=torch.Generator().manual_seed(7),
+            known=mask,
+        )
+        for mask in ((picture, known), None)
+    )
+    assert torch.equal(made[..., :3], picture[..., :3])
+    assert torch.equal(made[..., 3:], free[..., 3:])  # ``fake`` sees no neighbours
+    assert max(seen[: len(seen) // 2]) < 1e-5

@@ -20,7 +20,8 @@ from pyad_edge.export.training.sampling import Batches
 __all__ = ["Batch", "PatchBatches", "augment"]
 
 PICTURES = 4
-"""That the patches of one kind come from, in one step."""
+"""That the patches of one kind come from, in one step, if each is cut by itself. Groups of
+neighbours, of which there are fewer, come from as many pictures as there are groups."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +60,11 @@ class PatchBatches:
         self._pictures, self._settings = pictures, settings
         self._generated = [generated[reach] for reach in sorted(generated)]
         self._elsewhere = Elsewhere(pictures, share=settings.alike, shift=settings.shift)
-        self._order = Batches(len(pictures), batch=2 * PICTURES, seed=settings.seed)
+        groups = settings.patches // settings.neighbours**2
+        self._sources = PICTURES if settings.neighbours == 1 else groups
+        self._order = Batches(len(pictures), batch=2 * self._sources, seed=settings.seed)
         self._samples = [
-            Batches(len(own), batch=PICTURES, seed=settings.seed + 1 + index)
+            Batches(len(own), batch=self._sources, seed=settings.seed + 1 + index)
             for index, own in enumerate(self._generated)
         ]
 
@@ -71,10 +74,10 @@ class PatchBatches:
         near = self._settings.neighbours
         count, side = self._settings.patches // near**2, PATCH + STRIDE * (near - 1)
         window = (side, side)
-        repeat = count // PICTURES
+        repeat = count // self._sources
         chosen = self._order.batch_at(iteration)
-        right = np.repeat(chosen[:PICTURES], repeat)
-        wrong = np.repeat(chosen[PICTURES:], repeat)
+        right = np.repeat(chosen[: self._sources], repeat)
+        wrong = np.repeat(chosen[self._sources :], repeat)
         whole = self._pictures
         places = random_places(rng, count, size=whole.size, window=window)
         positive = self._patches(whole.pictures, right, places, places, window)

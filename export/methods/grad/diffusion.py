@@ -80,12 +80,14 @@ def sample(
     sampler: Sampler = "ddim",
     steps: int = 50,
     generator: torch.Generator | None = None,
+    known: tuple[torch.Tensor, torch.Tensor] | None = None,
     told: Callable[[int], None] | None = None,
 ) -> torch.Tensor:
-    """Pictures out of noise.
+    """Pictures out of noise, or regions of pictures.
 
     DDIM (Song et al. 2021, eta = 0) takes ``steps`` evenly spaced steps; DDPM takes all 1000, each
-    with fresh noise of variance beta_t. Both keep the predicted picture within [-1, 1].
+    with fresh noise of variance beta_t. Both keep the predicted picture within [-1, 1]. What is
+    known of a picture stands, before every step, as it is under the noise of that step.
 
     Args:
         denoiser: see Denoiser.
@@ -94,6 +96,8 @@ def sample(
         sampler: ddim or ddpm.
         steps: of DDIM, 2 to 1000.
         generator: of the noise, on the CPU.
+        known: pictures (N, 3, H, W) in [-1, 1], and (N, 1, H, W) bool, where they are to be kept;
+            None: all is generated.
         told: called with the number of steps done.
 
     Returns:
@@ -111,11 +115,13 @@ def sample(
     def fresh() -> torch.Tensor:
         return torch.randn(N, 3, H, W, generator=generator).to(where.device)
 
-    x = fresh()
+    x = start = fresh()
     for done, t in enumerate(times):
         number = torch.full((N,), t, device=where.device)
-        noise = denoiser(x, where, number).float()
         kept = schedule.kept[t]
+        if known is not None:
+            x = torch.where(known[1], kept.sqrt() * known[0] + (1 - kept).sqrt() * start, x)
+        noise = denoiser(x, where, number).float()
         picture = ((x - (1 - kept).sqrt() * noise) / kept.sqrt()).clamp(-1, 1)
         before = schedule.kept[times[done + 1]] if done + 1 < count else torch.ones_like(kept)
         if sampler == "ddpm":
@@ -128,4 +134,6 @@ def sample(
             x = before.sqrt() * picture + (1 - before).sqrt() * noise
         if told is not None:
             told(done + 1)
+    if known is not None:
+        x = torch.where(known[1], known[0], x)
     return x.clamp(-1, 1)

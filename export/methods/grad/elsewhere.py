@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from pyad_edge.export.methods.grad.detector import STRIDE
-from pyad_edge.export.methods.grad.windows import LevelPictures, Places, cut, random_places
+from pyad_edge.export.methods.grad.windows import LevelPictures, Places, random_places
 
 __all__ = ["Elsewhere"]
 
-CANDIDATES = 64
-SIMILAR = 8  # of them, one of which is taken: not the best, which is often a right place
+SIMILAR = 8  # places at most, one of which is taken; some of them are right places
+ALIKE = 3.0  # times a patch's difference from the mean picture where it belongs
 
 
 class Elsewhere:
@@ -32,15 +33,17 @@ class Elsewhere:
     def __init__(self, pictures: LevelPictures, *, share: float, shift: float) -> None:
         self._size = pictures.size
         self._mean = pictures.pictures.float().mean(dim=0)
+        self._spectrum = torch.fft.rfft2(self._mean)
         self._share = share
         self._near = STRIDE + shift * max(pictures.size)
 
     def places(self, rng: np.random.Generator, patches: torch.Tensor, true: Places) -> Places:
         """A place for each patch.
 
-        The first patches get, out of CANDIDATES random places, one of the SIMILAR at which the mean
-        picture is closest to the patch (squared difference); the rest random places. Some places
-        may be right all the same: equation 1 weighs such patches down.
+        The first patches get one of the SIMILAR places at which the mean picture is closest to the
+        patch (squared difference): closer than at all places nearby, and at most ALIKE times as far
+        as where the patch belongs; without such places, the closest one. The rest get random
+        places. Some may be right all the same: equation 1 weighs such patches down.
 
         Args:
             rng: source of randomness.
@@ -55,11 +58,31 @@ class Elsewhere:
         count = round(self._share * n)
         if count == 0:
             return chosen
-        many = random_places(rng, count * CANDIDATES, size=self._size, window=window)
-        means = cut(self._mean, range(len(many)), many, window).unflatten(0, (count, CANDIDATES))
-        unlike = (means - patches[:count, None]).square().mean(dim=(2, 3, 4)).numpy()
-        many = many.reshape(count, CANDIDATES, 2)
-        unlike[np.abs(many - true[:count, None]).max(axis=2) <= self._near] = np.inf
-        ranks = rng.integers(SIMILAR, size=count)
-        alike = many[np.arange(count), np.argsort(unlike, axis=1)[np.arange(count), ranks]]
-        return np.concatenate((alike, chosen[count:]))
+        unlike = self.differences(patches[:count])
+        reach = int(self._near)
+        least = -functional.max_pool2d(-unlike[:, None], 2 * reach + 1, 1, padding=reach)[:, 0]
+        ranks = rng.random(count)
+        for index in range(len(unlike)):
+            own, y, x = unlike[index], *true[index].tolist()
+            found = torch.nonzero(own <= least[index])
+            found = found[(found - torch.tensor([y, x])).abs().amax(dim=1) > self._near]
+            far, order = own[found[:, 0], found[:, 1]].sort()
+            count = max(1, int((far[:SIMILAR] <= ALIKE * own[y, x]).sum()))
+            if len(order):  # else the picture has no room for another place
+                chosen[index] = found[order[int(ranks[index] * count)]].numpy()
+        return chosen
+
+    def differences(self, patches: torch.Tensor) -> torch.Tensor:
+        """(n, 3, s, t) to (n, H - s + 1, W - t + 1): |mean picture - patch|^2 at all places.
+
+        |m - p|^2 = |m|^2 - 2 m p + |p|^2, the middle one by a Fourier transform.
+        """
+        s, t = patches.shape[-2:]
+        H, W = self._size
+        whole = functional.conv2d(
+            self._mean.square().sum(dim=0)[None, None], torch.ones(1, 1, s, t)
+        )[0]
+        spectra = torch.fft.rfft2(patches.float(), s=(H, W)).conj()
+        both = torch.fft.irfft2((self._spectrum * spectra).sum(dim=1), s=(H, W))
+        own = patches.float().square().sum(dim=(1, 2, 3))[:, None, None]
+        return whole - 2 * both[:, : H - s + 1, : W - t + 1] + own

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from pyad_edge.export.training.pictures import PictureSource
 __all__ = [
     "EPOCHS",
     "GENERATOR_SETTINGS",
+    "PATCHDIFF_SETTINGS",
     "LevelFit",
     "fit",
     "generated_windows",
@@ -36,12 +38,17 @@ __all__ = [
 
 EPOCHS = 2000
 PICTURES_A_STEP = 4  # positive ones
-GENERATOR_SETTINGS = (
+PATCHDIFF_SETTINGS = (
     "resize", "crop", "width", "diffusion_steps", "diffusion_batch", "diffusion_window",
-    "diffusion_rate", "global_noise", "weighting", "samples", "sample_window", "sampler",
-    "sampling_steps", "precision", "holdout", "seed",
+    "diffusion_rate", "global_noise", "weighting", "precision", "holdout", "seed",
+)  # fmt: skip
+"""What a PatchDiff's weights follow from."""
+GENERATOR_SETTINGS = (
+    *PATCHDIFF_SETTINGS, "samples", "sample_window", "sampler", "sampling_steps", "inside", "alike",
+    "shift",
 )  # fmt: skip
 """What generated windows follow from; the others may change without generating anew."""
+NO_OTHERS: Mapping[int, GradSettings] = MappingProxyType({})
 SMALLEST_DEVIATION = 1e-3  # logits; a level whose normal maxima do not differ must not divide by 0
 
 
@@ -53,12 +60,14 @@ class LevelFit:
         level: 34, 68 or 136.
         detector: trained, on the CPU.
         report: of its training; reused: receptive fields whose windows were there already.
+        settings: that it was trained with.
     """
 
     level: int
     detector: Detector
     report: LoopReport
     reused: tuple[int, ...]
+    settings: GradSettings
 
 
 def steps_of(settings: GradSettings, pictures: int) -> int:
@@ -76,6 +85,7 @@ def fit(
     identity: Mapping[str, Any],
     work: WorkFolder,
     device: torch.device,
+    by_level: Mapping[int, GradSettings] = NO_OTHERS,
     progress: ProgressCall = silent,
 ) -> tuple[GradModel, tuple[LevelFit, ...]]:
     """Train the detectors of all levels.
@@ -87,6 +97,7 @@ def fit(
         identity: which data this is.
         work: folder for windows, checkpoints, logs and pictures.
         device: to train on.
+        by_level: settings of levels that are trained otherwise, such as shorter.
         progress: called with a stage for each part.
 
     Returns:
@@ -101,23 +112,24 @@ def fit(
     work.make()
     fits = []
     for level in sorted(settings.levels):
+        own = by_level.get(level, settings)
         pictures = level_pictures(source, level, progress=named(progress, f"pictures {level}"))
         generated, reused = generated_windows(
-            pictures, settings, identity=identity, work=work, device=device, progress=progress
+            pictures, own, identity=identity, work=work, device=device, progress=progress
         )
         trainer, report = train_detector(
             pictures,
             generated,
-            settings,
+            own,
             identity=identity,
             work=work,
             device=device,
             progress=named(progress, f"detector {level}"),
         )
-        sheet = weight_sheet(trainer, pictures, generated, settings, device=device)
+        sheet = weight_sheet(trainer, pictures, generated, own, device=device)
         write_png(work.picture(f"weights-{level}"), sheet)
-        fits.append(LevelFit(level, trainer.detector.cpu().eval(), report, reused))
-    detectors = {own.level: own.detector for own in fits}
+        fits.append(LevelFit(level, trainer.detector.cpu().eval(), report, reused, own))
+    detectors = {each.level: each.detector for each in fits}
     model = GradModel(
         detectors,
         preset=settings.preset,
@@ -150,11 +162,12 @@ def generated_windows(
     made, reused = {}, []
     for reach in REACHES_OF[pictures.level]:
         name = f"{pictures.level}/{reach}"
-        own = {
-            **identity,
-            "part": f"patchdiff {name}",
-            "settings": settings.model_dump(mode="json", include=set(GENERATOR_SETTINGS)),
-        }
+
+        def identified(names: Sequence[str], part: str = f"patchdiff {name}") -> dict[str, Any]:
+            chosen = settings.model_dump(mode="json", include=set(names))
+            return {**identity, "part": part, "settings": chosen}
+
+        own = identified(GENERATOR_SETTINGS)
         file = work.samples(pictures.level, reach)
         samples = load_samples(file, identity=own)
         if samples is not None:
@@ -164,7 +177,7 @@ def generated_windows(
                 reach,
                 pictures,
                 settings,
-                identity=own,
+                identity=identified(PATCHDIFF_SETTINGS),
                 device=device,
                 options=work.options(f"patchdiff-{pictures.level}-{reach}"),
                 progress=named(progress, f"PatchDiff {name}"),

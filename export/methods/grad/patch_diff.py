@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from pyad_edge.errors import DataError
 from pyad_edge.export.methods.grad.diffusion import STEPS, Schedule, patchdiff_loss, sample
+from pyad_edge.export.methods.grad.regions import Regions
 from pyad_edge.export.methods.grad.samples import Samples
 from pyad_edge.export.methods.grad.settings import GradSettings
 from pyad_edge.export.methods.grad.unet import PatchUNet
@@ -139,11 +141,12 @@ def generate(
     """Generate ``settings.samples`` windows at random places.
 
     A network without down-sampling generates any window, given its coordinates: it need not make
-    whole pictures for patches of 34 pixels.
+    whole pictures for patches of 34 pixels. The last ``settings.inside`` of the windows are normal
+    but for a region.
 
     Args:
         network: trained, on ``device``.
-        pictures: of the level; only their size and coordinates are used.
+        pictures: normal ones of the level.
         settings: see there.
         device: to compute on.
         progress: told after each group of windows.
@@ -153,17 +156,25 @@ def generate(
     places = random_places(rng, settings.samples, size=pictures.size, window=(side, side))
     noise = torch.Generator().manual_seed(settings.seed + 1000 * pictures.level + network.reach)
     schedule, made = Schedule(device), []
-    for start in range(0, len(places), GENERATED_AT_ONCE):
-        mine = places[start : start + GENERATED_AT_ONCE]
-        where = cut(pictures.where, range(len(mine)), mine, (side, side)).to(device)
+    first = len(places) - round(settings.inside * len(places))
+    starts = [*range(0, first, GENERATED_AT_ONCE), *range(first, len(places), GENERATED_AT_ONCE)]
+    regions = Regions(pictures, settings)
+    for start, end in pairwise([*starts, len(places)]):
+        mine = places[start:end]
+        if start < first:
+            where, known = cut(pictures.where, range(len(mine)), mine, (side, side)), None
+        else:
+            own = regions.at(rng, mine)
+            where, known = own.where, (own.pictures.to(device), own.kept.to(device))
         with autocast(device, settings.precision):
             windows = sample(
                 network,
-                where,
+                where.to(device),
                 schedule=schedule,
                 sampler=settings.sampler,
                 steps=settings.sampling_steps,
                 generator=noise,
+                known=known,
             )
         made.append(((windows + 1) * 127.5).round().to(torch.uint8).cpu())
         progress("generating", start + len(mine), len(places))

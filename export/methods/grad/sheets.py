@@ -27,15 +27,16 @@ DECADES = 2.0  # of weight, from the median to full colour
 
 
 def sample_sheet(pictures: LevelPictures, samples: Samples) -> Picture:
-    """(H, W, 3) uint8: a row of normal windows, then generated ones at the same places.
+    """(H, W, 3) uint8: a row of normal windows, then generated ones, evenly out of all.
 
     The first row is cut where the second row's windows were generated.
     """
     count = min(len(samples), ROWS * COLUMNS)
+    chosen = np.arange(count) * len(samples) // count
     numbers = np.arange(COLUMNS) * max(1, len(pictures) // COLUMNS) % len(pictures)
     few = min(COLUMNS, count)
-    real = cut(pictures.pictures, numbers[:few], samples.places[:few], samples.size)
-    tiles = [_bytes(real), samples.windows[:count]]
+    real = cut(pictures.pictures, numbers[:few], samples.places[chosen[:few]], samples.size)
+    tiles = [_bytes(real), samples.windows[torch.from_numpy(chosen)]]
     return _grid([_picture(tile) for group in tiles for tile in group], columns=COLUMNS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from pyad_edge.export.methods.grad.budget import (
 )
 from pyad_edge.export.methods.grad.detector import LEVELS, STRIDE
 from pyad_edge.export.methods.grad.engine import check_agreement, export_engine, export_model
-from pyad_edge.export.methods.grad.fit import LevelFit, fit
+from pyad_edge.export.methods.grad.fit import NO_OTHERS, LevelFit, fit
 from pyad_edge.export.methods.grad.graph import macs
 from pyad_edge.export.methods.grad.settings import GradSettings
 from pyad_edge.export.methods.grad.work import WorkFolder
@@ -91,6 +91,7 @@ def train_grad(
     fixed: Collection[str] = (),
     device: str = "cpu",
     work: WorkFolder | None = None,
+    by_level: Mapping[int, GradSettings] = NO_OTHERS,
     calibration_data: str | os.PathLike[str] | None = None,
     frames: FrameSettings | None = None,
     threads: int | None = None,
@@ -107,6 +108,8 @@ def train_grad(
         fixed: counts of ``settings`` that a budget leaves alone.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         work: folder for what is made on the way; none: beside ``out``.
+        by_level: settings of levels that are trained otherwise, such as shorter; data, widths and
+            fusion are those of ``settings``.
         calibration_data: folder of further good pictures; none: ``settings.holdout`` decides.
         frames: what frames will come; none: 8-bit RGB or mono pictures, resized.
         threads: of training and network on the CPU.
@@ -161,6 +164,7 @@ def train_grad(
         identity={"method": "grad", "fingerprint": pictures.fingerprint},
         work=work,
         device=where,
+        by_level=by_level,
         progress=progress,
     )
     exported = export_model(model, settings, preprocessing=preprocessing, declared=declared)
@@ -266,6 +270,7 @@ def _facts(settings: GradSettings, fits: Sequence[LevelFit]) -> dict[str, str | 
         "samples",
         "sampler",
         "sampling_steps",
+        "inside",
     )
     more = (
         "patches",
@@ -280,4 +285,10 @@ def _facts(settings: GradSettings, fits: Sequence[LevelFit]) -> dict[str, str | 
     switches = ("reweight_noisy", "reweight_tail", "regularise", "holdout")
     facts = {name: getattr(settings, name) for name in (*kept, *more, *switches)}
     steps = {f"steps_{own.level}": own.report.steps for own in fits}
-    return facts | steps | {f"last_loss_{own.level}": _last(own) for own in fits}
+    other: dict[str, int] = {
+        f"{name}_{own.level}": getattr(own.settings, name)
+        for own in fits
+        for name in ("diffusion_steps", "samples")
+        if getattr(own.settings, name) != getattr(settings, name)
+    }
+    return facts | steps | other | {f"last_loss_{own.level}": _last(own) for own in fits}

@@ -1,0 +1,74 @@
+"""Windows that are normal but for a region, which a PatchDiff generates.
+
+A window that was generated as a whole is wrong in all its parts: whatever a detector finds first
+settles it. Defects are mostly one wrong part among right ones. So some windows are cut out of
+normal pictures, and a rectangle in them is generated anew, in agreement with what surrounds it as
+far as the PatchDiff sees. In some of them it is told the coordinates of a place that looks alike:
+then it fills the rectangle with what belongs elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pyad_edge.export.methods.grad.elsewhere import Elsewhere
+from pyad_edge.export.methods.grad.settings import GradSettings
+from pyad_edge.export.methods.grad.windows import LevelPictures, Places, cut
+
+__all__ = ["Regions"]
+
+SIDES = (0.25, 0.6)  # least and largest of a rectangle, in parts of the window's
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Of some windows: normal pictures, what is kept of them, coordinates."""
+
+    pictures: torch.Tensor
+    kept: torch.Tensor
+    where: torch.Tensor
+
+
+class Regions:
+    """Chooses pictures, rectangles and coordinates.
+
+    Args:
+        pictures: normal ones.
+        settings: ``sample_window``, ``alike``, ``shift``.
+    """
+
+    def __init__(self, pictures: LevelPictures, settings: GradSettings) -> None:
+        self._pictures, self._share = pictures, settings.alike
+        self._side = min(settings.sample_window, *pictures.size)
+        self._elsewhere = Elsewhere(pictures, share=1.0, shift=settings.shift)
+
+    def at(self, rng: np.random.Generator, places: Places) -> _Windows:
+        """Windows at these places.
+
+        Args:
+            rng: source of randomness.
+            places: (n, 2).
+        """
+        n, side, whole = len(places), self._side, self._pictures
+        numbers = rng.integers(len(whole), size=n)
+        pictures = cut(whole.pictures, numbers, places, (side, side))
+        where = cut(whole.where, numbers, places, (side, side))
+        kept = torch.ones(n, 1, side, side, dtype=torch.bool)
+        told = rng.random(n) < self._share
+        for index in range(n):
+            height, width = (round(side * part) for part in rng.uniform(*SIDES, 2))
+            top, left = int(rng.integers(side - height + 1)), int(rng.integers(side - width + 1))
+            inner = (slice(top, top + height), slice(left, left + width))
+            kept[(index, 0, *inner)] = False
+            if told[index]:
+                patch = pictures[(slice(index, index + 1), slice(None), *inner)]
+                true: NDArray[np.int64] = places[index : index + 1] + np.array([[top, left]])
+                other = self._elsewhere.places(rng, patch, true)
+                where[(index, slice(None), *inner)] = cut(whole.where, [0], other, (height, width))[
+                    0
+                ]
+        return _Windows(pictures, kept, where)

@@ -101,6 +101,13 @@ def test_a_batch_follows_from_seed_and_number_alone():
         PatchBatches(level(), {}, settings)
 
 
+def test_groups_of_neighbours_come_from_a_picture_each():
+    settings = make_settings(patches=32, neighbours=2, **PLAIN | {"alike": 0.0})
+    batch = PatchBatches(level(count=20), {9: samples()}, settings).at(0)
+    for own in (batch.positive, batch.negative[:8]):
+        assert len(set((own[:, 0, 0, 0] * 16).round().tolist())) == 8
+
+
 def test_augmentation_keeps_within_its_limits():
     settings = make_settings(light=0.1, shift=0.02, grain=0.05)
     patches = torch.rand(64, 5, 34, 34)

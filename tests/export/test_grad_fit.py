@@ -95,6 +95,16 @@ def test_a_stopped_training_goes_on_to_the_same_weights(data, tmp_path):
         train_grad(data, out, settings=other, work=WorkFolder(work_folder(out), resume=True))
 
 
+def test_a_level_may_be_trained_otherwise(data, tmp_path):
+    own = settings(samples=3, diffusion_steps=2, detector_steps=2)
+    report = train_grad(data, tmp_path / "box.pyad", settings=settings(), by_level={68: own})
+    facts = Runtime(report.path).engine.manifest.training.settings
+    assert (facts["steps_68"], facts["steps_136"]) == (2, 4)
+    assert (facts["diffusion_steps"], facts["diffusion_steps_68"]) == (4, 2)
+    assert (facts["samples"], facts["samples_68"]) == (4, 3)
+    assert "samples_136" not in facts
+
+
 def test_switches_of_the_ablation_change_what_they_say():
     torch.manual_seed(0)
     D = PRESETS["compact"].widths[-1]

@@ -36,6 +36,7 @@ OPTION_NAMES = {
     "rate": "--rate",
     "diffusion_rate": "--diffusion-rate",
     "alike": "--alike",
+    "inside": "--inside",
     "alpha_features": "--alpha-features",
     "alpha_gradient": "--alpha-gradient",
     "holdout": "--holdout",
@@ -109,6 +110,13 @@ def train_grad_command(
             "as in the paper."
         ),
     ] = None,
+    inside: Annotated[
+        Optional[float],
+        typer.Option(
+            help="Share of the windows that are normal but for a region; 0: all are generated as a "
+            "whole, as in the paper."
+        ),
+    ] = None,
     reweight_noisy: Annotated[
         bool,
         typer.Option(
@@ -168,6 +176,7 @@ def train_grad_command(
         "beta": beta,
         "queue": queue,
         "alike": alike,
+        "inside": inside,
         "alpha_features": alpha_features,
         "alpha_gradient": alpha_gradient,
     }

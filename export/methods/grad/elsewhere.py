@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from pyad_edge.export.methods.grad.detector import STRIDE
@@ -18,6 +19,7 @@ __all__ = ["Elsewhere"]
 
 SIMILAR = 8  # places at most, one of which is taken; some of them are right places
 ALIKE = 3.0  # times a patch's difference from the mean picture where it belongs
+ROUNDING = 1e-5  # of a patch's squares: what Fourier transforms in float32 are off by, and more
 
 
 class Elsewhere:
@@ -38,16 +40,11 @@ class Elsewhere:
         self._near = STRIDE + shift * max(pictures.size)
 
     def places(self, rng: np.random.Generator, patches: torch.Tensor, true: Places) -> Places:
-        """A place for each patch.
-
-        The first patches get one of the SIMILAR places at which the mean picture is closest to the
-        patch (squared difference): closer than at all places nearby, and at most ALIKE times as far
-        as where the patch belongs; without such places, the closest one. The rest get random
-        places. Some may be right all the same: equation 1 weighs such patches down.
+        """A place for each patch: for the first ones one that looks alike, for the rest any.
 
         Args:
             rng: source of randomness.
-            patches: (n, 3, s, s), as they will be shown.
+            patches: (n, 3, s, t), as they will be shown.
             true: (n, 2), where they come from.
 
         Returns:
@@ -56,21 +53,43 @@ class Elsewhere:
         n, window = len(patches), (patches.shape[-2], patches.shape[-1])
         chosen = random_places(rng, n, size=self._size, window=window)
         count = round(self._share * n)
-        if count == 0:
-            return chosen
-        unlike = self.differences(patches[:count])
+        if count:
+            places, found = self.alike(rng, patches[:count], true[:count])
+            chosen[:count][found] = places[found]
+        return chosen
+
+    def alike(
+        self, rng: np.random.Generator, patches: torch.Tensor, true: Places
+    ) -> tuple[Places, NDArray[np.bool_]]:
+        """For each patch, a place where it could be taken as belonging.
+
+        It is one of the SIMILAR places at which the mean picture is closest to the patch (squared
+        difference): closer than at all places nearby, and at most ALIKE times as far as where the
+        patch belongs. Some are right all the same: equation 1 weighs such patches down.
+
+        Args:
+            rng: source of randomness.
+            patches: (n, 3, s, t).
+            true: (n, 2), where they come from.
+
+        Returns:
+            (n, 2), and (n,) whether there is such a place; without one, the first is ``true``.
+        """
+        unlike = self.differences(patches)
         reach = int(self._near)
         least = -functional.max_pool2d(-unlike[:, None], 2 * reach + 1, 1, padding=reach)[:, 0]
-        ranks = rng.random(count)
-        for index in range(len(unlike)):
+        rounding = ROUNDING * patches.float().square().sum(dim=(1, 2, 3))
+        chosen, found = true.copy(), np.zeros(len(true), np.bool_)
+        for index, rank in enumerate(rng.random(len(true))):
             own, y, x = unlike[index], *true[index].tolist()
-            found = torch.nonzero(own <= least[index])
-            found = found[(found - torch.tensor([y, x])).abs().amax(dim=1) > self._near]
-            far, order = own[found[:, 0], found[:, 1]].sort()
-            count = max(1, int((far[:SIMILAR] <= ALIKE * own[y, x]).sum()))
-            if len(order):  # else the picture has no room for another place
-                chosen[index] = found[order[int(ranks[index] * count)]].numpy()
-        return chosen
+            close = (own <= least[index]) & (own <= ALIKE * own[y, x] + rounding[index])
+            places = torch.nonzero(close)
+            places = places[(places - torch.tensor([y, x])).abs().amax(dim=1) > self._near]
+            order = own[places[:, 0], places[:, 1]].argsort()[:SIMILAR]
+            if len(order):
+                chosen[index] = places[order[int(rank * len(order))]].numpy()
+                found[index] = True
+        return chosen, found
 
     def differences(self, patches: torch.Tensor) -> torch.Tensor:
         """(n, 3, s, t) to (n, H - s + 1, W - t + 1): |mean picture - patch|^2 at all places.

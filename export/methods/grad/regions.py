@@ -67,7 +67,7 @@ class Regions:
             if told[index]:
                 patch = pictures[(slice(index, index + 1), slice(None), *inner)]
                 true: NDArray[np.int64] = places[index : index + 1] + np.array([[top, left]])
-                other = self._elsewhere.places(rng, patch, true)
+                other, _ = self._elsewhere.alike(rng, patch, true)
                 where[(index, slice(None), *inner)] = cut(whole.where, [0], other, (height, width))[
                     0
                 ]

@@ -25,7 +25,37 @@ NAMES = {
 
 
 def box() -> str:
-    return _source(known(result_file("box"))) + _rows(known(result_file("box")))
+    rows = known(result_file("box"))
+    kinds = list(rows[0]["by_defect"])
+    count = rows[0]["test_pictures"]
+    heads = "".join(f" {kind} |" for kind in kinds)
+    lines = [
+        f"Image AUROC by kind, {count[kinds[0]]} pictures each against {count['good']} good ones:",
+        "",
+        f"| method |{heads}",
+        f"|---|{'--:|' * len(kinds)}",
+    ]
+    for row in (own for own in rows if own["row"] in NAMES):
+        figures = " | ".join(f"{row['by_defect'][kind]:.4f}" for kind in kinds)
+        lines.append(f"| {NAMES[row['row']]} | {figures} |")
+    return _source(rows) + _rows(rows) + "\n" + "\n".join(lines) + "\n"
+
+
+def watch() -> str:
+    """Image AUROC of a level on the box of another seed, step by step."""
+    found = json.loads((RESULTS / "grad_watch.json").read_text())
+    kinds = list(found["rows"][0]["image_auroc"])
+    lines = [
+        f"Level {found['level']} on the test pictures of a box of seed {found['seed']}. "
+        f"`{found['command']}`.",
+        "",
+        f"| step |{''.join(f' {kind} |' for kind in kinds)}",
+        f"|--:|{'--:|' * len(kinds)}",
+    ]
+    for row in found["rows"]:
+        figures = " | ".join(f"{row['image_auroc'][kind]:.4f}" for kind in kinds)
+        lines.append(f"| {row['step']:,} | {figures} |")
+    return "\n".join(lines) + "\n"
 
 
 def mtd() -> str:
@@ -82,24 +112,47 @@ def _rows(rows: list[dict[str, Any]]) -> str:
 
 
 def _source(rows: list[dict[str, Any]]) -> str:
-    own = next(row for row in rows if row["row"].startswith(("level", "fused")))
-    settings, steps = own["settings"], max(
-        value for name, value in own["settings"].items() if name.startswith("steps_")
-    )  # fmt: skip
+    own = max(
+        (row for row in rows if row["row"].startswith(("level", "fused"))),
+        key=lambda row: _work(row),
+    )
+    settings = own["settings"]
     commits = ", ".join(sorted({row["commit"] for row in rows}))
+    inside = (
+        f", {settings['inside']:.0%} of them normal but for a region" if settings["inside"] else ""
+    )
+    shorter = [
+        f"level {level}: {settings[f'diffusion_steps_{level}']:,} steps, "
+        f"{settings[f'samples_{level}']} windows, {settings[f'steps_{level}']:,} steps"
+        for level in LEVELS
+        if f"diffusion_steps_{level}" in settings
+    ]
     return (
         f"{own['pictures']} pictures to train on, all of test, last step, seed {own['seed']}: "
-        f"PatchDiffs of {settings['diffusion_steps']:,} steps, {settings['samples']} windows each, "
-        f"detectors of {steps:,} steps with {settings['patches']} positive patches, "
-        f"{settings['precision']}, {own['machine']['threads']} thread of a CPU. `"
-        f"{own['command'].split(' --rows')[0]}`, commits {commits}.\n\n"
+        f"PatchDiffs of {settings['diffusion_steps']:,} steps, {settings['samples']} windows each"
+        f"{inside}, detectors of {_steps(settings):,} steps with {settings['patches']} positive "
+        f"patches{' (' + '; '.join(shorter) + ')' if shorter else ''}, {settings['precision']}, "
+        f"{own['machine']['threads']} thread of a CPU. "
+        f"`{own['command'].split(' --rows')[0]}`, commits {commits}.\n\n"
     )
+
+
+def _steps(settings: dict[str, Any]) -> int:
+    """Of the detector that was trained longest."""
+    return max(value for name, value in settings.items() if re.fullmatch(r"steps_\d+", name))
+
+
+def _work(row: dict[str, Any]) -> tuple[int, int]:
+    """Orders rows by their longest training, then by how many levels took part."""
+    settings = row["settings"]
+    return _steps(settings), sum(f"steps_{level}" in settings for level in LEVELS)
 
 
 def main() -> None:
     text = PAGE.read_text()
     for name, make in (
         ("box", box),
+        ("watch", watch),
         ("mtd", mtd),
         ("ablation", ablation),
         ("validation", validation),

@@ -157,13 +157,17 @@ def _grad(settings: AdviseSettings, *, seconds: float, threads: int | None) -> C
             f"[advise] GRAD needs 5 minutes, {seconds:.0f} s are left for it. Give more --time."
         )
     budget: Literal["5m", "30m"] = "5m" if seconds < 1800 else "30m"
+    import torch
+
+    from pyad_edge.export.training.device import faster_precision
+
     side = settings.sizes[0]
     own = grad_settings(
         resize=(side, side),
         patches=PATCHES[budget],
         neighbours=NEIGHBOURS[budget],
         sampling_steps=SAMPLING_STEPS[budget],
-        precision="bf16",
+        precision=faster_precision(torch.device("cpu")),
         false_reject=settings.false_reject,
         seed=settings.seed,
     )

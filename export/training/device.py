@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -10,9 +11,10 @@ import torch
 
 from pyad_edge.errors import BackendError, SettingError
 
-__all__ = ["Precision", "autocast", "choose_device", "seed_everything"]
+__all__ = ["Precision", "autocast", "choose_device", "faster_precision", "seed_everything"]
 
 Precision = Literal["fp32", "bf16"]
+TIMED = 3  # passes of a layer, after one to warm up
 
 
 def choose_device(name: str) -> torch.device:
@@ -43,12 +45,33 @@ def choose_device(name: str) -> torch.device:
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[None]:
     """A context in which networks compute in that precision; weights stay float32.
 
-    ``bf16`` on a CPU pays where it has AMX or AVX512-BF16.
+    ``bf16`` on a CPU pays where it has AMX; see :func:`faster_precision`.
     """
     context: AbstractContextManager[None] = torch.autocast(
         device.type, torch.bfloat16, enabled=precision == "bf16"
     )
     return context
+
+
+def faster_precision(device: torch.device) -> Precision:
+    """The precision in which this device trains a convolution faster: timed, 0.1 s.
+
+    A CPU whose bf16 torch emulates takes ten times as long with it as in fp32.
+    """
+    layer = torch.nn.Conv2d(32, 32, 3, padding=1).to(device)
+    picture = torch.rand(4, 32, 32, 32, device=device)
+    seconds: dict[Precision, float] = {}
+    for precision in ("fp32", "bf16"):
+        taken = []
+        for _ in range(TIMED + 1):
+            start = time.perf_counter()
+            with autocast(device, precision):
+                layer(picture).float().square().mean().backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            taken.append(time.perf_counter() - start)
+        seconds[precision] = min(taken[1:])
+    return min(seconds, key=lambda precision: seconds[precision])
 
 
 def seed_everything(seed: int) -> None:

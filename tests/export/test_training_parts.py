@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,11 @@ torch = pytest.importorskip("torch")
 from pyad_edge.engine_manifest import Preprocessing  # noqa: E402
 from pyad_edge.errors import BackendError, DataError, SettingError  # noqa: E402
 from pyad_edge.export.frame_settings import FrameSettings  # noqa: E402
+from pyad_edge.export.training import device as devices  # noqa: E402
 from pyad_edge.export.training.device import (  # noqa: E402
     autocast,
     choose_device,
+    faster_precision,
     seed_everything,
 )
 from pyad_edge.export.training.log import TrainingLog  # noqa: E402
@@ -31,6 +35,18 @@ SMALL = Preprocessing(
     resize=(32, 48), crop=None, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), color_order="rgb"
 )
 GIB = 1 << 30
+
+
+@pytest.mark.parametrize(("slow", "chosen"), [("fp32", "bf16"), ("bf16", "fp32")])
+def test_the_faster_precision_is_found_by_timing(
+    slow: str, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowed(device: torch.device, precision: devices.Precision) -> AbstractContextManager[None]:
+        time.sleep(0.2 if precision == slow else 0.0)
+        return nullcontext()
+
+    monkeypatch.setattr(devices, "autocast", slowed)
+    assert faster_precision(torch.device("cpu")) == chosen
 
 
 def test_devices_are_what_was_asked_for_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:

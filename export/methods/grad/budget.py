@@ -177,9 +177,9 @@ def plan_of(settings: GradSettings, pictures: int, timing: Timing) -> Plan:
 
 
 def write_plan(folder: Path, settings: GradSettings) -> None:
-    """Keep the counts that were chosen, so that a resumed training has the same."""
+    """Keep what was chosen for this machine, so that a resumed training has the same."""
     counts = settings.model_dump(
-        mode="json", include={*LEAST, "patches", "neighbours", "sampling_steps"}
+        mode="json", include={*LEAST, "patches", "neighbours", "sampling_steps", "precision"}
     )
     data = json.dumps(counts, sort_keys=True).encode()
     replace_file(folder / FILE, [memoryview(data)], verify=lambda written: None)

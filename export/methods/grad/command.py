@@ -138,7 +138,10 @@ def train_grad_command(
     rate: Annotated[float, typer.Option(help="Learning rate of the detectors.")] = 2e-3,
     diffusion_rate: Annotated[float, typer.Option(help="Learning rate of PatchDiff.")] = 2e-3,
     device: options.Device = "cpu",
-    precision: options.Precision = "bf16",
+    precision: Annotated[
+        Optional[Literal["fp32", "bf16"]],
+        typer.Option(help="Of the training; the one that this device is faster in, if not given."),
+    ] = None,
     work: Annotated[
         Optional[Path],
         typer.Option(
@@ -166,6 +169,10 @@ def train_grad_command(
     threads: Threads = None,
 ) -> None:
     """Train GRAD: generate contrastive patterns, learn to tell them. Needs the extra \\[train]."""
+    for package in ("torch", "onnx"):
+        require(package, operation="train grad")
+    from pyad_edge.export.training.device import choose_device, faster_precision
+
     resize, names = options.resize_of(size, shorter_side)
     fixed = {
         "diffusion_steps": diffusion_steps,
@@ -196,7 +203,7 @@ def train_grad_command(
         regularise=regularise,
         rate=rate,
         diffusion_rate=diffusion_rate,
-        precision=precision,
+        precision=precision or faster_precision(choose_device(device)),
         holdout=options.holdout_of(holdout, calibration_data),
         false_reject=false_reject,
         seed=seed,
@@ -212,8 +219,6 @@ def train_grad_command(
         padding=padding,
         mask=mask,
     )
-    for package in ("torch", "onnx"):
-        require(package, operation="train grad")
     from pyad_edge.export.methods.grad.train import train_grad, work_folder
     from pyad_edge.export.methods.grad.work import WorkFolder
 

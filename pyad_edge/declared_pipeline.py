@@ -64,6 +64,8 @@ class DeclaredPipeline(Pipeline):
         )
         self._feeder = Feeder(preprocessing, declared, grid=grid, sigma=sigma)
         self._own = own
+        if own is not None:  # plans whose outputs the golden frames have tried
+            self._workspaces = own._workspaces
 
     @property
     def own(self) -> Pipeline:
@@ -180,7 +182,7 @@ class DeclaredPipeline(Pipeline):
                 begin = time.perf_counter()
                 self._feeder.write(picture, plan, tile, workspace.session.input)
                 written = time.perf_counter()
-                workspace.session.run()
+                workspace.run()
                 ran = time.perf_counter()
                 levels = workspace.session.outputs
                 found = certifier.decide(
@@ -223,7 +225,7 @@ class DeclaredPipeline(Pipeline):
                 begin = time.perf_counter()
                 self._feeder.write(picture, plan, tile, workspace.session.input)
                 written = time.perf_counter()
-                workspace.session.run()
+                workspace.run()
                 ran = time.perf_counter()
                 with unscorable("infer"):
                     found.append(self.head.score(workspace.session.outputs, valid=tile.valid))

@@ -100,7 +100,7 @@ class DeclaredScoreMapPipeline(DeclaredPipeline):
         with self._workspaces.borrow(1) as workspace:
             self._feeder.write(self._feeder.picture(frame), plan, tile, workspace.session.input)
             written = time.perf_counter()
-            workspace.session.run()
+            workspace.run()
             ran = time.perf_counter()
             with unscorable("infer"):
                 patches = self.head.score(

@@ -22,6 +22,7 @@ from pyad_edge.ops.cuda.device import require_device
 from pyad_edge.pipeline import Pipeline, Scores
 from pyad_edge.preprocessing import MAX_SIDE, MIN_SIDE, check_frame
 from pyad_edge.result import Verdict
+from pyad_edge.workspace import OutputShapes
 
 __all__ = ["DevicePipeline", "on_device"]
 
@@ -74,6 +75,7 @@ class DevicePipeline(Pipeline):
         self._prepare()
         self._lock = threading.Lock()
         self._planning = threading.Lock()  # captures disturb each other
+        self._shapes = OutputShapes()
         self._idle: dict[_Key, list[FrameGraph]] = {}
 
     def _prepare(self) -> None:
@@ -236,7 +238,9 @@ class DevicePipeline(Pipeline):
         if graph is None:
             N, shapes, order, maps = key
             with self._planning:
-                graph = self._plan(self._session(N), shapes, order, maps=maps)
+                session = self._session(N)
+                self._shapes.check(N, [tuple(output.shape) for output in session.outputs])
+                graph = self._plan(session, shapes, order, maps=maps)
         try:
             yield graph
         finally:

@@ -196,7 +196,7 @@ class Pipeline:
                     out=workspace.session.input[n : n + 1],
                 )
             preprocessed = time.perf_counter()
-            workspace.session.run()
+            workspace.run()
             ran = time.perf_counter()
             timings = {
                 "preprocess": (preprocessed - start) * 1e3,
@@ -251,7 +251,7 @@ class Pipeline:
                 out=workspace.session.input,
             )
             preprocessed = time.perf_counter()
-            workspace.session.run()
+            workspace.run()
             ran = time.perf_counter()
             certifier = self._certifier or self._prepare_certifier(workspace.grid)
             with unscorable("decide"):

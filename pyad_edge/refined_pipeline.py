@@ -172,7 +172,7 @@ class RefinedPipeline(Pipeline):
             np.divide(given[0], np.float32(self.settings.scale), out=given[0])
             if self.settings.picture:
                 self.inner.write_input(frame, out=given[None, 1:], color_order=color_order)
-            workspace.session.run()
+            workspace.run()
             # NaN fails both comparisons; outside a region of interest the map is 0.
             if not (drawn.min() >= 0.0 and drawn.max() <= 1.0):
                 raise BackendError(

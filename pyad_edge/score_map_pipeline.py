@@ -104,7 +104,7 @@ def decision_of(
     Raises:
         BackendError: if the network fails or its map cannot be scored.
     """
-    workspace.session.run()
+    workspace.run()
     ran = time.perf_counter()
     image = np.empty(1, np.float32)
     with unscorable("decide"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 
 from pyad_edge.backends import Backend
 from pyad_edge.backends.base import Session
+from pyad_edge.errors import BackendError
 
-__all__ = ["Workspace", "WorkspacePool"]
+__all__ = ["OutputShapes", "Workspace", "WorkspacePool"]
 
+_FLOAT32 = np.dtype(np.float32)
+_WAY_OUT = (
+    "The frame counts as a fault. Open the engine again; if it stays so, use another backend."
+)
 _BATCH_SIZES = 4  # whose workspaces are kept; of more, the one used longest ago is forgotten
 
 
@@ -23,14 +28,72 @@ class Workspace:
     Attributes:
         session: bound to `input` (N, 3, H, W) and `outputs` (N, C, h, w) of its own.
         grid: (h, w), patches of a picture: the positions of the network's first output.
+        shapes: of the outputs as planned.
         wide: (N, h, W) float32, the map between its two passes.
     """
 
     def __init__(self, backend: Backend, batch: int) -> None:
         self.session: Session = backend.session(batch)
-        _, _, h, w = self.session.outputs[0].shape
+        self.shapes = tuple(output.shape for output in self.session.outputs)
+        _, _, h, w = self.shapes[0]
         self.grid = (h, w)
         self.wide: NDArray[np.float32] = np.empty((batch, h, self.session.input.shape[3]), "f4")
+
+    def run(self) -> None:
+        """Run the network from ``session.input`` into ``session.outputs``.
+
+        Its outputs must be what was planned: pooling would make any number of channels into the
+        bank's, and they would be scored.
+
+        Raises:
+            BackendError: if the network fails, or an output has another shape or type than planned.
+            ResourceError: if there is not enough memory.
+        """
+        self.session.run()
+        outputs = self.session.outputs
+        if len(outputs) != len(self.shapes):
+            raise BackendError(
+                f"[infer] expected {len(self.shapes)} outputs of the network, got {len(outputs)}. "
+                f"{_WAY_OUT}"
+            )
+        for output, shape in zip(outputs, self.shapes, strict=True):
+            if output.shape != shape or output.dtype != _FLOAT32 or not output.flags.c_contiguous:
+                raise BackendError(
+                    f"[infer] expected an output of shape {shape}, float32 and C-contiguous, as "
+                    f"when the network was planned, got {output.shape}, {output.dtype}. {_WAY_OUT}"
+                )
+
+
+class OutputShapes:
+    """What a network gives for one picture, the same in every plan of it.
+
+    Thread-safe: plans made at the same moment agree, or are refused.
+    """
+
+    def __init__(self) -> None:
+        self._first: tuple[tuple[int, ...], ...] | None = None
+        self._lock = threading.Lock()
+
+    def check(self, batch: int, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Compare a plan's outputs with those of the first plan.
+
+        Args:
+            batch: N, pictures of the plan.
+            shapes: (N, C, h, w) of each output.
+
+        Raises:
+            BackendError: if they are for another number of pictures, or differ from the first's.
+        """
+        each = tuple(shape[1:] for shape in shapes)
+        with self._lock:
+            first = self._first
+            if first is None:
+                self._first = first = each
+        if each != first or any(shape[0] != batch for shape in shapes):
+            raise BackendError(
+                f"[infer] expected outputs of shapes {[(batch, *shape) for shape in first]}, as "
+                f"when the engine was opened, got {list(shapes)}. {_WAY_OUT}"
+            )
 
 
 class WorkspacePool:
@@ -44,6 +107,7 @@ class WorkspacePool:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._shapes = OutputShapes()
         self._lock = threading.Lock()
         self._idle: dict[int, list[Workspace]] = {}  # by batch size, the last used one at the end
 
@@ -53,12 +117,14 @@ class WorkspacePool:
 
         Raises:
             BackendError, ResourceError: if a new session is needed and cannot be planned.
+            BackendError: also if its outputs are not those of the first one.
         """
         with self._lock:
             waiting = self._idle.get(batch)
             workspace = waiting.pop() if waiting else None
         if workspace is None:
             workspace = Workspace(self._backend, batch)
+            self._shapes.check(batch, workspace.shapes)
         try:
             yield workspace
         finally:

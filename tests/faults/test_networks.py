@@ -75,14 +75,21 @@ def test_a_bad_run_is_a_fault_of_its_frame(
         lambda a: a[0],  # no batch
         lambda a: a[:, :, :0],  # nothing
         lambda a: a.astype(np.float64),
+        lambda a: a.view(np.int32),
+        lambda a: a[:, :-1],  # channels, which pooling would hide
+        lambda a: np.concatenate([a, a], 1),
+        lambda a: a[:, ::2],
     ],
 )
+@pytest.mark.parametrize("mode", ["infer", "decide"])
 def test_outputs_of_another_shape_or_type_are_never_scored(
-    tiny: TinyEngine, monkeypatch: pytest.MonkeyPatch, wrong: Any
+    tiny: TinyEngine, monkeypatch: pytest.MonkeyPatch, wrong: Any, mode: Any
 ) -> None:
     runtime = Runtime(tiny.path)
     frames = [read_image(path) for path in tiny.scores]
-    scores = [runtime.infer(frame).score for frame in frames]
+    ask = runtime.infer if mode == "infer" else runtime.decide
+    expected: list[Any] = [ask(frame) for frame in frames]  # type: ignore[operator]
+    scores = [one.score for one in expected]
     kept: list[Any] = []
 
     def other(session: Any) -> None:
@@ -93,12 +100,72 @@ def test_outputs_of_another_shape_or_type_are_never_scored(
         session.outputs = kept.pop()
 
     Network(monkeypatch, [None, other, back])
-    with runtime.stream(frames, gate=None) as stream:
+    with runtime.stream(frames, mode=mode, gate=None) as stream:
         found = list(stream)
     assert [one.verdict == "FAULT" for one in found] == [n == 1 for n in range(len(frames))]
     assert found[1].fault is not None
     assert found[1].fault.code is FaultCode.BACKEND
+    assert found[1].fault.reason.startswith("[infer] expected an output of shape (1, ")
+    assert "Open the engine again" in found[1].fault.reason
     assert [one.result.score for one in found if one.result] == scores[:1] + scores[2:]
+
+
+def test_an_output_more_or_less_is_never_scored(
+    tiny: TinyEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, frame = Runtime(tiny.path), read_image(next(iter(tiny.scores)))
+    score = runtime.infer(frame).score
+
+    def more(session: Any) -> None:
+        session.outputs = (*session.outputs, session.outputs[-1])
+
+    def fewer(session: Any) -> None:
+        session.outputs = session.outputs[:1]
+        kept.append(session.outputs)
+
+    def back(session: Any) -> None:
+        session.outputs = kept[0]
+
+    kept: list[Any] = []
+    Network(monkeypatch, [lambda session: kept.append(session.outputs), more, fewer, back])
+    assert runtime.infer(frame).score == score
+    for found in (3, 1):
+        with pytest.raises(BackendError, match=f"expected 2 outputs of the network, got {found}"):
+            runtime.infer(frame)
+    assert runtime.infer(frame).score == score
+
+
+class Planner:
+    """A backend whose sessions have as many channels as it is told to."""
+
+    def __init__(self, real: Any, wrong: Any) -> None:
+        self._real, self._wrong = real, wrong
+
+    def session(self, batch: int) -> Any:
+        session = self._real.session(batch)
+        session.outputs = tuple(np.ascontiguousarray(self._wrong(a)) for a in session.outputs)
+        return session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda a: a[:, :-1], lambda a: np.concatenate([a, a], 1), lambda a: a[:1]]
+)
+def test_a_later_plan_with_other_outputs_is_refused(tiny: TinyEngine, wrong: Any) -> None:
+    """Batches of another size have sessions of their own, planned when the first of them comes."""
+    runtime = Runtime(tiny.path)
+    frames = [read_image(path) for path in tiny.scores][:2]
+    score = runtime.infer(frames[0]).score
+    pool: Any = runtime.pipeline._workspaces
+    real, pool._backend = pool._backend, Planner(pool._backend, wrong)
+    for _ in range(2):
+        with pytest.raises(BackendError, match=r"as when the engine was opened, got .*Open the"):
+            runtime.infer_batch(frames)
+    assert runtime.infer(frames[0]).score == score
+    pool._backend = real
+    assert runtime.infer_batch(frames)[0].score == score
 
 
 def test_a_hang_is_a_standstill_that_closing_does_not_wait_for(

@@ -18,6 +18,7 @@ __all__ = ["MqttSink"]
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _QOS = 1  # at least once
+_LOOK_S = 0.02  # seconds between looks at the connection
 
 
 class MqttSink:
@@ -70,10 +71,12 @@ class MqttSink:
             ConnectionError: if the broker is away or does not acknowledge in time.
         """
         end = time.monotonic() + self._timeout
-        while not self._client.is_connected():
-            if time.monotonic() > end:
-                raise ConnectionError(f"[mqtt] the broker {self._where} is not reached.")
-            time.sleep(0.02)
+        for _ in range(int(self._timeout / _LOOK_S)):  # not by a clock that may jump
+            if self._client.is_connected():
+                break
+            time.sleep(_LOOK_S)
+        if not self._client.is_connected():
+            raise ConnectionError(f"[mqtt] the broker {self._where} is not reached.")
         sent = []
         for record in records:
             topic = self._topic.replace("{camera}", _level(str(record.get("camera", "camera"))))
@@ -81,7 +84,7 @@ class MqttSink:
             sent.append(self._client.publish(topic, payload, qos=_QOS))
         for message in sent:
             if message.rc == 0:
-                message.wait_for_publish(max(0.0, end - time.monotonic()))
+                message.wait_for_publish(min(max(0.0, end - time.monotonic()), self._timeout))
             if message.rc != 0 or not message.is_published():
                 raise ConnectionError(
                     f"[mqtt] the broker {self._where} did not acknowledge within "

@@ -32,10 +32,12 @@ class OutboxStatus:
     Attributes:
         name: of the sink.
         taken: given to the outbox.
-        recovered: found on disk at the start, left over from an earlier run.
+        recovered: found on disk at the start, left over from an earlier run, lines that a crash cut
+            off included.
         written: delivered.
         spilled: of all, those that waited on disk in between.
-        dropped: lost, because memory and disk were at their bounds.
+        dropped: lost: memory and disk were at their bounds, or the disk gave something else back
+            than was written.
         failed: attempts that raised; records are tried again.
         skipped: inspections given up: after one failed attempt by sinks that take pictures; a
             record that the sink cannot write at all (it raises TypeError, ValueError ... for it
@@ -71,6 +73,7 @@ class _Queue:
     moving: list[tuple[float, Any]] = field(default_factory=list)  # on their way to the disk
     closing: bool = False
     stopped: bool = False
+    settled: bool = False  # the outbox is closed: what a thread that hung does now counts no more
 
     def waiting(self) -> int:
         return len(self.items) + len(self.moving)
@@ -117,8 +120,11 @@ class Outbox:
         self._for_sink = threading.Condition(self._lock)  # wakes the sink's thread
         self._for_disk = threading.Condition(self._lock)  # and the disk's
         self._queue = _Queue()
-        self._status = OutboxStatus(name, recovered=len(spool) if spool is not None else 0)
-        self._stored = self._status.recovered  # lines on disk; len(spool) would wait for the disk
+        self._status = OutboxStatus(name)
+        self._stored = 0  # lines on disk; len(spool) would wait for the disk
+        if self._spool is not None:
+            self._stored, self._status.dropped = len(self._spool), self._spool.damaged
+            self._status.recovered = self._stored + self._status.dropped
         self._threads = [threading.Thread(target=self._deliver, name=f"sink {name}", daemon=True)]
         if self._spool is not None:
             self._threads.append(
@@ -168,15 +174,17 @@ class Outbox:
         """
         end = time.monotonic() + timeout
         self.finish()
-        self._threads[0].join(max(0.0, end - time.monotonic()))
+        self._threads[0].join(timeout)
         with self._lock:
             self._queue.stopped = True
             self._for_sink.notify()
             self._for_disk.notify()
-        # The disk may hang as well: a second of it, not more.
+        self._threads[0].join(0.2)  # one that only waited lets go of its file
+        # The disk may hang as well: a second of it, not more. Clocks may jump.
         for thread in self._threads[1:]:
-            thread.join(max(1.0, end - time.monotonic()))
+            thread.join(min(max(1.0, end - time.monotonic()), max(1.0, timeout)))
         with self._lock:
+            self._queue.settled = True
             lost = self._queue.size()
             self._queue.items.clear()
             self._queue.moving, self._queue.delivering = [], []
@@ -221,7 +229,7 @@ class Outbox:
         while True:
             with self._lock:
                 queue = self._queue
-                while not (queue.stopped or queue.delivering or self._stored):
+                while not (queue.stopped or queue.delivering or self._stored > 0):
                     if queue.items and not queue.moving:
                         break
                     if queue.closing and not queue.size():
@@ -231,7 +239,7 @@ class Outbox:
                     return None
                 if queue.delivering:  # failed before
                     return False, queue.delivering[:limit]
-                if not self._stored:
+                if self._stored <= 0:
                     count = min(len(queue.items), limit if self._records else 1)
                     queue.delivering = [queue.items.popleft()[1] for _ in range(count)]
                     return False, list(queue.delivering)
@@ -251,24 +259,24 @@ class Outbox:
         for line in lines:
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 break
             if not isinstance(record, dict):
                 break
             records.append(record)
-        if not records:  # the first line is no record, or fewer lines are there than were counted
+        if lines and not records:  # the first line is no record
+            spool.acknowledge(1)
             with self._lock:
-                lost = 1 if lines else self._stored
-                self._stored -= lost
-                self._status.dropped += lost
-            if lines:
-                spool.acknowledge(1)
+                self._stored -= 1
+                self._status.dropped += 1
         return records
 
     def _note_done(self, from_disk: bool, count: int, *, skipped: bool = False) -> None:
         if from_disk and self._spool is not None:
             self._spool.acknowledge(count)
         with self._lock:
+            if not from_disk and not self._queue.delivering:
+                return  # it took too long: they went to the disk, or were counted at the end
             if skipped:
                 self._status.skipped += count
             else:
@@ -306,13 +314,15 @@ class Outbox:
                     held = [(0.0, item) for item in self._queue.delivering]
                     self._queue.delivering = []
                 self._queue.moving = held + moving
-            stored = self._store(moving, spool.append)
+            stored = self._store(moving, spool.append, tries=2 if final else 1)
             if final:
-                self._store(held, spool.prepend)  # it is older than all that is on the disk
+                # It is older than all that is on the disk.
+                self._store(held, spool.prepend, tries=2)
                 spool.close()
                 return
             if not stored:
-                time.sleep(_SPILL_PAUSE)
+                with self._lock:
+                    self._for_disk.wait_for(lambda: self._queue.stopped, _SPILL_PAUSE)
 
     def _due(self) -> int:
         """How many of the oldest items in memory should go to the disk now."""
@@ -334,24 +344,34 @@ class Outbox:
                 lines.append(json.dumps(entry[1]).encode())  # ASCII, whatever names hold
             except (TypeError, ValueError) as error:
                 with self._lock:
+                    self._status.error = _sentence(error)
+                    if self._queue.settled:
+                        continue
                     self._queue.moving.remove(entry)
                     self._status.dropped += 1
-                    self._status.error = _sentence(error)
             else:
                 kept.append(entry)
         return lines, kept
 
     def _store(
-        self, moving: list[tuple[float, Any]], write: Callable[[Sequence[bytes]], None]
+        self,
+        moving: list[tuple[float, Any]],
+        write: Callable[[Sequence[bytes]], None],
+        *,
+        tries: int,
     ) -> bool:
-        error: OSError | None = None
+        error: Exception | None = None
         lines, moving = self._encoded(moving)
-        try:
-            if lines:
+        for _ in range(tries if lines else 0):
+            try:
                 write(lines)
-        except OSError as failure:
-            error = failure
+                error = None
+                break
+            except Exception as failure:  # memory as well: this thread has to go on
+                error = failure
         with self._lock:
+            if self._queue.settled:
+                return True
             del self._queue.moving[len(self._queue.moving) - len(moving) :]
             if error is None:
                 self._status.spilled += len(moving)

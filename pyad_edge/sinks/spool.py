@@ -28,7 +28,8 @@ class Spool:
     A line counts as stored once it was handed to the operating system: it outlives a crash of the
     program. Segments are synced to the disk when they are complete (256 KiB) and at :meth:`close`:
     a power cut may cost the last one. A segment is deleted when all of its lines were acknowledged;
-    after a crash the lines of one started segment come again.
+    after a crash the lines of one started segment come again, and so do those of segments that the
+    disk would not delete.
 
     Args:
         folder: made if need be; used by one spool at a time, locked where the system can.
@@ -49,14 +50,16 @@ class Spool:
         self._head: deque[bytes] = deque()  # lines of the oldest segment, not yet acknowledged
         self._head_path: Path | None = None
         self._segments: deque[tuple[Path, int, int]] = deque()  # path, lines, bytes
+        self._spent: deque[Path] = deque()  # of no use any more, not deleted yet
         self.damaged = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock_file = _lock(folder / "lock")
-            for path in sorted(p for p in folder.glob("*.jsonl") if p.stem.isdecimal()):
-                content = path.read_bytes()
-                self._segments.append((path, content.count(b"\n"), len(content)))
-                self.damaged += bool(content) and not content.endswith(b"\n")
+            try:
+                self._look()
+            except BaseException:
+                self._lock_file.close()
+                raise
         except OSError as error:
             raise ResourceError(
                 f"[outbox] {folder} cannot be used: {error.strerror or error}. Choose another "
@@ -88,9 +91,9 @@ class Spool:
                     f"the outbox {self._folder} holds its {self._max_bytes:,} bytes"
                 )
             if self._file is None:
-                path = self._folder / f"{self._next:012d}.jsonl"
+                path = self._path(self._next)
+                self._next += 1  # also where this fails: the file may be there all the same
                 self._file = path.open("xb", buffering=0)
-                self._next += 1
                 self._segments.append((path, 0, 0))
             path, count, size = self._segments[-1]
             try:
@@ -99,6 +102,9 @@ class Spool:
                 with suppress(OSError):
                     self._file.truncate(size)
                 self._finish()  # whatever stands there now, nothing follows it
+                if not count:  # or a disk that stays full gets an empty file at every attempt
+                    self._segments.pop()
+                    self._delete(path)
                 raise
             self._segments[-1] = (path, count + len(lines), size + len(block))
             if size + len(block) >= SEGMENT_BYTES:
@@ -117,15 +123,17 @@ class Spool:
         with self._guard:
             if self._head:
                 raise OSError("lines of this outbox are being delivered")
-            oldest = int(self._segments[0][0].stem) if self._segments else self._next
-            path = self._folder / f"{oldest - 1:012d}.jsonl"
+            number = int(self._segments[0][0].stem) if self._segments else self._next
+            while (path := self._path(number := number - 1)).exists():
+                pass  # delivered, but the disk would not delete it
             try:
                 with path.open("xb", buffering=0) as file:
                     _write_all(file, block)
                     os.fsync(file.fileno())
             except OSError:
-                path.unlink(missing_ok=True)
+                self._delete(path)
                 raise
+            self._sync_folder()
             self._segments.appendleft((path, len(lines), len(block)))
 
     def peek(self, most: int) -> list[bytes]:
@@ -137,11 +145,13 @@ class Spool:
                 path, count, _ = self._segments[0]
                 content = path.read_bytes()
                 self._segments.popleft()
+                # What follows was cut off by a crash or a full disk. Lines that the disk lost are
+                # empty ones: every line that was counted comes out.
+                found = content.split(b"\n")[:-1][:count]
+                self._head.extend(found + [b""] * (count - len(found)))
                 self._head_path = path
-                # What follows was cut off by a crash or a full disk.
-                self._head.extend(content.split(b"\n")[:count])
                 if not self._head:
-                    path.unlink(missing_ok=True)
+                    self._forget_head()
             return [self._head[i] for i in range(min(most, len(self._head)))]
 
     def acknowledge(self, count: int) -> None:
@@ -149,30 +159,75 @@ class Spool:
         with self._guard:
             for _ in range(count):
                 self._head.popleft()
-            if not self._head and self._head_path is not None:
-                self._head_path.unlink(missing_ok=True)
-                self._head_path = None
+            if not self._head:
+                self._forget_head()
 
     def close(self) -> None:
         """Sync, and leave exactly the lines that were not acknowledged."""
         with self._guard:
             self._finish()
+            for _ in range(len(self._spent)):
+                self._delete(self._spent.popleft())
             if self._head and self._head_path is not None:
                 partial = self._head_path.with_suffix(".tmp")
-                with suppress(OSError):  # the whole segment stays: its lines come again
+                try:
                     with partial.open("wb") as file:
                         file.write(b"".join(line + b"\n" for line in self._head))
                         file.flush()
                         os.fsync(file.fileno())
                     partial.replace(self._head_path)
-            self._lock_file.close()
+                    self._sync_folder()
+                except OSError:  # the whole segment stays: its lines come again
+                    self._delete(partial)
+            with suppress(OSError):
+                self._lock_file.close()
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:012d}.jsonl"
+
+    def _look(self) -> None:
+        """Find what an earlier program left."""
+        ours = sorted(path for path in self._folder.iterdir() if path.stem.isdecimal())
+        for path in ours:
+            if path.suffix == ".tmp":  # of a crash while it was closed
+                self._delete(path)
+        for path in (path for path in ours if path.suffix == ".jsonl"):
+            content = path.read_bytes()
+            self._segments.append((path, content.count(b"\n"), len(content)))
+            self.damaged += bool(content) and not content.endswith(b"\n")
+
+    def _forget_head(self) -> None:
+        if self._head_path is not None:
+            self._delete(self._head_path)
+            self._head_path = None
+
+    def _delete(self, path: Path) -> None:
+        """Delete a file, or try again with the next one."""
+        self._spent.append(path)
+        for _ in range(min(2, len(self._spent))):
+            spent = self._spent.popleft()
+            try:
+                spent.unlink(missing_ok=True)
+            except OSError:
+                self._spent.append(spent)
 
     def _finish(self) -> None:
         if self._file is not None:
             file, self._file = self._file, None
             with suppress(OSError):
                 os.fsync(file.fileno())
-            file.close()
+            with suppress(OSError):  # its lines are handed over all the same
+                file.close()
+            self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        """A file whose name a power cut takes away is lost with its bytes."""
+        with suppress(OSError):  # a file system, or Windows, that cannot
+            descriptor = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def _write_all(file: BinaryIO, block: bytes) -> None:
@@ -189,7 +244,10 @@ def _lock(path: Path) -> BinaryIO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except ImportError:  # Windows: the user keeps the folders apart
         pass
-    except OSError as error:
+    except BlockingIOError as error:
         file.close()
         raise OSError(error.errno, "another program uses this outbox") from error
+    except OSError:  # a file system without locks
+        file.close()
+        raise
     return file

@@ -7,7 +7,6 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyad_edge.errors import DataError
 from pyad_edge.sinks.base import Record
 from pyad_edge.sinks.files import LineFile
 from pyad_edge.streaming import Inspection
@@ -55,15 +54,7 @@ class CsvSink:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = LineFile(path)
-        names = ",".join(COLUMNS)
-        if self._file.empty:
-            self._file.append(f"{names}\r\n".encode())
-        elif self._file.first_line() != names.encode():
-            self._file.close()
-            raise DataError(
-                f"[sink] {path} begins with other columns than {names}. Choose another file."
-            )
+        self._file = LineFile(path, first=",".join(COLUMNS).encode())
 
     def write(self, inspection: Inspection) -> None:
         """Append one row."""

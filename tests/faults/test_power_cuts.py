@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from engine_factory import engine_bytes, small_engine
 from faults.disk_model import Operation, states_after
+from faults.recorder import Recorder
 
 from pyad_edge import EngineError
 from pyad_edge.engine import read_engine
@@ -18,52 +16,6 @@ from pyad_edge.private_files import write_private
 
 OLD, NEW = small_engine(seed=1), small_engine(seed=2)
 OLD_BYTES, NEW_BYTES = engine_bytes(*OLD), engine_bytes(*NEW)
-
-
-class Recorder:
-    """Writes down what is done to a folder, while it is done."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.operations: list[Operation] = []
-        self._folder = folder
-        self._files: dict[int, int] = {}  # by descriptor; -1: the folder
-        self._made = 0
-        for name in ("open", "write", "fsync", "rename", "replace", "unlink"):
-            monkeypatch.setattr(os, name, self._wrapped(name, getattr(os, name)))
-
-    def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **more: Any) -> Any:
-            result = real(*args, **more)
-            getattr(self, f"_{name}")(result, *args)
-            return result
-
-        return call
-
-    def _open(self, descriptor: int, path: Any, flags: int, *_: Any) -> None:
-        self._files.pop(descriptor, None)
-        if Path(path) == self._folder:
-            self._files[descriptor] = -1
-        elif flags & os.O_CREAT and Path(path).parent == self._folder:
-            self._files[descriptor] = self._made
-            self.operations.append(Operation("create", self._made, path=Path(path).name))
-            self._made += 1
-
-    def _write(self, written: int, descriptor: int, data: Any) -> None:
-        piece = bytes(data)[:written]
-        self.operations.append(Operation("write", self._files[descriptor], piece))
-
-    def _fsync(self, _: None, descriptor: int) -> None:
-        file = self._files[descriptor]
-        self.operations.append(Operation("fsync_folder" if file == -1 else "fsync", file))
-
-    def _rename(self, _: None, source: Any, target: Any) -> None:
-        source, target = Path(source).name, Path(target).name
-        self.operations.append(Operation("rename", path=target, source=source))
-
-    _replace = _rename
-
-    def _unlink(self, _: None, path: Any, **__: Any) -> None:
-        self.operations.append(Operation("unlink", path=Path(path).name))
 
 
 @pytest.fixture

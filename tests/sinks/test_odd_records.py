@@ -109,5 +109,5 @@ def test_foreign_files_in_the_outbox_are_left_alone(tmp_path: Path) -> None:
     wait_for(lambda: box.status.written == 2)
     status = box.close()
     assert sink.frames == [1, 2]
-    assert (status.recovered, status.dropped, status.on_disk) == (3, 1, 0)
+    assert (status.recovered, status.dropped, status.on_disk) == (4, 2, 0)
     assert (tmp_path / "notes.jsonl").read_text() == "mine\n"

@@ -194,7 +194,7 @@ def test_damaged_lines_are_counted_and_the_rest_arrives(tmp_path: Path) -> None:
     wait_for(lambda: box.status.written == 2)
     status = box.close()
     assert sink.frames == [1, 2]
-    assert (status.recovered, status.dropped) == (3, 1)
+    assert (status.recovered, status.dropped) == (4, 2)
     assert balanced(status)
 
 

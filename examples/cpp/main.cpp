@@ -1,4 +1,5 @@
 // Inspect one picture with an engine, without Python: one JSON line with score and verdict.
+// No ONNX gate, no signatures: only for engines that `pyad-edge verify` has accepted.
 #include <algorithm>
 #include <cmath>
 #include <cstring>

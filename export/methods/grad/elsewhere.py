@@ -81,7 +81,8 @@ class Elsewhere:
         rounding = ROUNDING * patches.float().square().sum(dim=(1, 2, 3))
         chosen, found = true.copy(), np.zeros(len(true), np.bool_)
         for index, rank in enumerate(rng.random(len(true))):
-            own, y, x = unlike[index], *true[index].tolist()
+            own = unlike[index]
+            y, x = int(true[index, 0]), int(true[index, 1])
             close = (own <= least[index]) & (own <= ALIKE * own[y, x] + rounding[index])
             places = torch.nonzero(close)
             places = places[(places - torch.tensor([y, x])).abs().amax(dim=1) > self._near]

@@ -62,13 +62,11 @@ class Regions:
         for index in range(n):
             height, width = (round(side * part) for part in rng.uniform(*SIDES, 2))
             top, left = int(rng.integers(side - height + 1)), int(rng.integers(side - width + 1))
-            inner = (slice(top, top + height), slice(left, left + width))
-            kept[(index, 0, *inner)] = False
+            rows, columns = slice(top, top + height), slice(left, left + width)
+            kept[index, :, rows, columns] = False
             if told[index]:
-                patch = pictures[(slice(index, index + 1), slice(None), *inner)]
+                patch = pictures[index : index + 1, :, rows, columns]
                 true: NDArray[np.int64] = places[index : index + 1] + np.array([[top, left]])
                 other, _ = self._elsewhere.alike(rng, patch, true)
-                where[(index, slice(None), *inner)] = cut(whole.where, [0], other, (height, width))[
-                    0
-                ]
+                where[index, :, rows, columns] = cut(whole.where, [0], other, (height, width))[0]
         return _Windows(pictures, kept, where)

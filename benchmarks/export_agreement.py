@@ -7,8 +7,8 @@ export in memory as ``pyad-edge export`` does, and gives both forms the same fra
 have many sizes and a graph has one, so all are resized to 256 x 256 with OpenCV first. int8 is
 calibrated on 32 pictures of train/good. fp32 must give every verdict; AUROCs of all are recorded.
 What has no runtime here is built, and the network that a plan is built from is compared on the
-golden frames. Rows are added to benchmarks/results/export_agreement.json as they are done; one that
-is there is skipped.
+golden frames; bf16 that the processor lacks is emulated (export_emulated.py). Rows are added to
+benchmarks/results/export_agreement.json as they are done; one that is there is skipped.
 
 --times: times of the forms instead, interleaved, as ratios of the engine's; for a quiet machine.
 """
@@ -21,10 +21,12 @@ import hashlib
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from export_emulated import bf16_form, has_bf16
 from export_engines import METHODS, SCHEDULES, engine_of
 from report import (
     RESULTS,
@@ -44,6 +46,7 @@ from pyad_edge.export.targets.built import Built
 from pyad_edge.export.targets.export import build
 from pyad_edge.export.targets.forms import EngineForm, Form, Found
 from pyad_edge.export.targets.frames import folder_frames, golden_frames
+from pyad_edge.export.targets.graph import pipeline_graph
 from pyad_edge.export.targets.settings import ExportSettings, make_settings
 from pyad_edge.export.targets.verify import compare, limits_for
 
@@ -56,6 +59,10 @@ FORMS = (
     ("openvino", "fp32"),
     ("triton", "fp32"),
     ("tensorrt-rtx", "fp32"),
+    ("onnx", "fp16"),
+    ("openvino", "fp16"),
+    ("triton", "fp16"),
+    ("tensorrt-rtx", "fp16"),
     ("openvino", "bf16"),
     ("onnx", "int8"),
     ("openvino", "int8"),
@@ -150,6 +157,10 @@ def measure(
     }
     if target == "triton":
         parsed(built)
+    if form == ("openvino", "bf16") and not has_bf16():
+        row["emulated"] = True
+        graph = pipeline_graph(runtime.engine, settings)
+        built = replace(built, open=lambda: bf16_form(graph, threads=threads))
     if built.open is not None:
         row |= _figures(built, settings, runtime, ours, same)
     return {**row, **about}
@@ -203,7 +214,7 @@ def times(methods: list[str], folder: Path, threads: int, out: Path | None) -> N
         values = [next(frames).values[None] for _ in range(8)]
         forms: dict[tuple[str, str], Form] = {("engine", "fp32"): EngineForm(runtime)}
         for target, precision in FORMS:
-            if target in ("onnx", "openvino"):
+            if target in ("onnx", "openvino") and precision != "fp16":  # a size, not a speed
                 settings = settings_of(target, precision, folder).model_copy(update={"batch": 1})
                 built = build(runtime, settings, threads=threads)
                 assert built.open is not None

@@ -42,7 +42,8 @@ def table(found: list[dict[str, Any]]) -> str:
         else:
             aurocs = [row.get(name) for name in ("engine_auroc", "image_auroc")]
             shown = " | ".join("" if value is None else f"{value:.4f}" for value in aurocs)
-            frames = f"{row['frames']}{' golden' if row['not_run'] else ''}"
+            how = " golden" if row["not_run"] else ", emulated" if row.get("emulated") else ""
+            frames = f"{row['frames']}{how}"
             refused = ", refused" if row["faults"] else ""
             lines.append(
                 f"{start}{frames} | {number(row['score_relative'])}{refused} "
@@ -54,17 +55,19 @@ def table(found: list[dict[str, Any]]) -> str:
 
 def _heading(found: list[dict[str, Any]]) -> str:
     """Machine, versions, commits."""
-    machine = found[0]["machine"]
+    machines = dict.fromkeys(_machine(row["machine"]) for row in found)
+    commits = ", ".join(dict.fromkeys(row["commit"] for row in found))
+    return f"{' and '.join(machines)}. `python benchmarks/export_agreement.py`, commits {commits}."
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    """Processor, level, versions."""
     versions = ", ".join(
         f"{name} {machine['versions'][name]}"
         for name in ("onnxruntime", "openvino")
         if name in machine["versions"]
     )
-    commits = ", ".join(dict.fromkeys(row["commit"] for row in found))
-    return (
-        f"{machine['processor']}, level {machine['level']}; {versions}. "
-        f"`python benchmarks/export_agreement.py`, commits {commits}."
-    )
+    return f"{machine['processor']}, level {machine['level']}; {versions}"
 
 
 def times(content: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """A float32 ONNX network with its types lowered: for runtimes that compute in the types they read.
 
 TensorRT-RTX, and TensorRT's strongly typed networks, know no flag for half precision: the network
-itself says it. Input and outputs stay float32; what computes sizes is left alone.
+itself says it. Input and outputs stay float32; what computes sizes is left alone, and in bf16 so
+are transformers.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _FLOAT32_INPUTS = {("Resize", 1), ("Resize", 2)}  # regions and scales have thei
 
 
 def lowered(model: bytes, precision: str) -> bytes:
-    """The network in another precision.
+    """The network in another precision; in bf16 a transformer in it stays float32.
 
     Args:
         model: bytes of an ONNX file, float32, weights inside.
@@ -46,6 +47,19 @@ def lowered(model: bytes, precision: str) -> bytes:
     return bytes(proto.SerializeToString())
 
 
+def _exact(graph: Any, precision: str) -> frozenset[str]:
+    """Values that stay float32: in bf16 those of a transformer, from its first matrix product on.
+
+    Its scores are small differences and ratios (FOD: feature minus reconstruction, softmax over
+    softmax), of which the 8 bits of bf16 leave little. fp16 has 11.
+    """
+    found: set[str] = set()
+    for node in graph.node if precision == "bf16" else ():  # in an order in which they can run
+        if node.op_type == "MatMul" or found.intersection(node.input):
+            found.update(node.output)
+    return frozenset(found)
+
+
 class _Lowering:
     def __init__(self, onnx: Any, proto: Any, precision: str) -> None:
         self._onnx, self._graph = onnx, proto.graph
@@ -56,36 +70,39 @@ class _Lowering:
         self._types |= {name: tensor.data_type for name, tensor in self._weights.items()}
         self._fixed = set(self._weights)  # depends on no pixel
         self._made: dict[str, str] = {}  # lowered names of fixed values
+        pictures = {value.name for value in self._graph.input}
+        self._wide = _exact(self._graph, precision) | pictures  # values that are float32
+        self._other: dict[str, str] = {}  # name of a value in the type that it was not computed in
+        self._moved: dict[str, str] = {}  # name under which an output is computed
         self._nodes: list[Any] = []
 
     def apply(self) -> None:
-        graph, helper = self._graph, self._onnx.helper
-        inputs = [value.name for value in graph.input if value.name not in self._weights]
+        graph = self._graph
         outputs = [value.name for value in graph.output]
-        moved = {name: name + self._suffix for name in (*inputs, *outputs)}
-        for name in inputs:
-            self._nodes.append(helper.make_node("Cast", [name], [moved[name]], to=self._type))
         for node in graph.node:
-            if node.op_type == "Shape" or all(n in self._fixed for n in node.input if n):
+            fixed = node.op_type == "Shape" or all(n in self._fixed for n in node.input if n)
+            wide = fixed or bool(self._wide.intersection(node.output))
+            if fixed:
                 self._fixed.update(node.output)
-                sources = [moved.get(name, name) for name in node.input]
             else:
-                sources = [
-                    self._fixed_input(node.op_type, position, name)
-                    if name in self._fixed
-                    else moved.get(name, name)
-                    for position, name in enumerate(node.input)
-                ]
-                for attribute in node.attribute:
-                    if node.op_type == "Cast" and attribute.name == "to" and attribute.i == _FLOAT:
-                        attribute.i = self._type
-            targets = [moved.get(name, name) for name in node.output]
+                ends = [n for n in node.output if n in outputs and not wide and self._is_float(n)]
+                self._moved |= {name: name + self._suffix for name in ends}
+            sources = [
+                self._moved.get(name, name)
+                if fixed
+                else self._input(node.op_type, position, name, wide=wide)
+                for position, name in enumerate(node.input)
+            ]
+            for attribute in () if wide else node.attribute:
+                if node.op_type == "Cast" and attribute.name == "to" and attribute.i == _FLOAT:
+                    attribute.i = self._type
+            targets = [self._moved.get(name, name) for name in node.output]
             del node.input[:], node.output[:]
             node.input.extend(sources)
             node.output.extend(targets)
             self._nodes.append(node)
         for name in outputs:
-            self._nodes.append(helper.make_node("Cast", [moved[name]], [name], to=_FLOAT))
+            self._value(name, wide=True)
         nodes = [self._onnx.NodeProto.FromString(n.SerializeToString()) for n in self._nodes]
         del graph.node[:], graph.value_info[:]
         graph.node.extend(nodes)
@@ -94,6 +111,27 @@ class _Lowering:
         kept = [self._onnx.TensorProto.FromString(t.SerializeToString()) for t in kept]
         del graph.initializer[:]
         graph.initializer.extend(kept)
+
+    def _is_float(self, name: str) -> bool:
+        return self._types.get(name, _FLOAT) == _FLOAT
+
+    def _input(self, operator: str, position: int, name: str, *, wide: bool) -> str:
+        """The name under which an operator finds an input in its own type."""
+        if name in self._fixed:
+            return name if wide else self._fixed_input(operator, position, name)
+        return self._value(name, wide=wide) if name else name
+
+    def _value(self, name: str, *, wide: bool) -> str:
+        """The name of a value in float32, or in the lower type; cast once, where it lacks it."""
+        own = self._moved.get(name, name)
+        if wide == (name in self._wide) or not self._is_float(name):
+            return own
+        if name not in self._other:
+            suffix = "_fp32" if wide else self._suffix
+            target = self._other[name] = name if own != name else name + suffix
+            to = _FLOAT if wide else self._type
+            self._nodes.append(self._onnx.helper.make_node("Cast", [own], [target], to=to))
+        return self._other[name]
 
     def _fixed_input(self, operator: str, position: int, name: str) -> str:
         """The name under which a pixel operator finds a weight or a computed number."""

@@ -112,6 +112,61 @@ def test_weights_are_rounded_to_the_nearest_bf16() -> None:
         assert (np.abs(found - wanted) <= np.abs(neighbors - wanted).min(axis=0)).all()
 
 
+def attending_network() -> bytes:
+    """A convolution, a transformer's products on its features, and their difference from these."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "conv": rng.normal(0, 0.3, (8, 3, 3, 3)).astype(np.float32),
+        "query": rng.normal(0, 0.3, (8, 8)).astype(np.float32),
+    }
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["image", "conv"], ["c"], pads=[1, 1, 1, 1], strides=[4, 4]),
+        node("Relu", ["c"], ["layer2"]),
+        node("Reshape", ["layer2", "rows"], ["flat"]),
+        node("Transpose", ["flat"], ["x"], perm=[0, 2, 1]),
+        node("MatMul", ["x", "query"], ["q"]),
+        node("MatMul", ["q", "flat"], ["logits"]),
+        node("Softmax", ["logits"], ["s"], axis=-1),
+        node("MatMul", ["s", "x"], ["z"]),
+        node("Sub", ["z", "x"], ["errors"]),
+    ]
+    tensors = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    tensors.append(numpy_helper.from_array(np.array([0, 8, -1], np.int64), "rows"))
+    shapes = {"layer2": ["N", 8, "h", "w"], "errors": ["N", "L", 8]}
+    graph = helper.make_graph(
+        nodes,
+        "attending",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, "H", "W"])],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items()],
+        tensors,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(("precision", "low"), [("bf16", "layer2"), ("fp16", "errors")])
+def test_bf16_leaves_a_transformer_in_float32(precision: str, low: str) -> None:
+    model = onnx.load_from_string(lowered(attending_network(), precision))
+    type_of = TensorProto.DataType.Value({"bf16": "BFLOAT16", "fp16": "FLOAT16"}[precision])
+    kinds = {t.name: t.data_type for t in model.graph.initializer}
+    assert kinds[f"conv_{precision}"] == type_of
+    attends = {"query": TensorProto.FLOAT} if precision == "bf16" else {"query_fp16": type_of}
+    assert attends.items() <= kinds.items()
+    casts = {n.output[0]: n.attribute[0].i for n in model.graph.node if n.op_type == "Cast"}
+    wide = dict.fromkeys({"layer2", low}, TensorProto.FLOAT)  # outputs stay what they were
+    if precision == "bf16":
+        wide |= dict.fromkeys(("flat_fp32", "x_fp32"), TensorProto.FLOAT)
+    assert casts == {f"image_{precision}": type_of} | wide
+
+
+def test_a_transformer_in_fp16_is_near_fp32() -> None:
+    batch = np.random.default_rng(1).standard_normal((2, 3, 32, 32), np.float32)
+    model = attending_network()
+    for found, expected in zip(run(lowered(model, "fp16"), batch), run(model, batch), strict=True):
+        assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < 3e-3
+
+
 def test_fp32_is_what_came() -> None:
     assert lowered(b"anything", "fp32") == b"anything"
 

@@ -31,7 +31,7 @@ void register_correlation_divergence(py::module_& m) {
             const CorrelationShape shape{N, heads, h, w, d, keys.ndim() == 3};
             const bool keys_fit =
                 has_shape(keys, {N, heads, L, d}) || has_shape(keys, {heads, L, d});
-            if (h < 1 || w < 1 || L != h * w || heads < 1 || d < 1 || !keys_fit ||
+            if (h < 1 || w < 1 || L % h != 0 || L / h != w || heads < 1 || d < 1 || !keys_fit ||
                 !has_shape(sigma_x, {N, heads, L}) || !has_shape(sigma_y, {N, heads, L}) ||
                 !has_shape(per_head, {N, heads, L}) || !has_shape(divergence, {N, L}) ||
                 scratch.size() < pyad::correlation_scratch(shape))

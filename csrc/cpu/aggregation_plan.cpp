@@ -25,14 +25,14 @@ AggregationPlan::Level group(AggregationLevel entries, int64_t dims) {
     };
     AggregationPlan::Level level;
     level.first = entries.dim.front();
-    level.last = entries.dim.back() + 1;
+    level.last = int64_t{entries.dim.back()} + 1;
     for (size_t i = 0; i < n; ++i) {
         if (entries.dim[i] < 0 || entries.dim[i] >= dims || entries.channel[i] < 0 ||
             entries.channel[i] >= entries.channels || entries.position[i] < 0 ||
             entries.position[i] > 8)
             refuse("entry " + std::to_string(i) +
                    " inside the level's dims, channels and 3x3 window");
-        if (i > 0 && (!(key(i - 1) < key(i)) || entries.dim[i] > entries.dim[i - 1] + 1))
+        if (i > 0 && (!(key(i - 1) < key(i)) || entries.dim[i] - 1 > entries.dim[i - 1]))
             refuse("entries sorted by (dim, channel, position) without gaps between dims");
         const bool new_dim = i == 0 || entries.dim[i] != entries.dim[i - 1];
         if (new_dim) level.at.push_back(static_cast<int64_t>(level.runs.size()));
@@ -50,6 +50,7 @@ AggregationPlan::Level group(AggregationLevel entries, int64_t dims) {
 
 AggregationPlan::AggregationPlan(int64_t dims_, std::vector<AggregationLevel> entries)
     : dims(dims_) {
+    if (dims < 1) refuse("descriptors of at least one dim, got " + std::to_string(dims));
     std::set<int64_t> cuts{0, dims};
     for (auto& level : entries) {
         levels.push_back(group(std::move(level), dims));

@@ -11,6 +11,8 @@
 namespace pyad {
 namespace {
 
+constexpr int64_t kLargestSide = 65536;  // products of sides and cells stay far below 2^63
+
 void expect(bool right, const char* what) {
     if (!right)
         throw std::invalid_argument(std::string("[decide] expected a plan with ") + what +
@@ -38,11 +40,12 @@ bool each_once(std::vector<int64_t> rows) {
 Certificate::Certificate(const MemoryBank& bank, CertificatePlan plan)
     : kernels_(&screen_kernels()), bank_(bank), plan_(std::move(plan)) {
     const int64_t M = bank.size(), D = bank.dim();
-    const int64_t cells = plan_.strips * plan_.columns;
     const int64_t listed = static_cast<int64_t>(plan_.panels.size());
+    expect(plan_.h <= kLargestSide && plan_.w <= kLargestSide, "a grid of at most 65536 a side");
     expect(plan_.strips >= 1 && plan_.columns >= 1 && plan_.strips <= plan_.h &&
                plan_.columns <= plan_.w,
            "cells of at least one patch");
+    const int64_t cells = plan_.strips * plan_.columns;
     expect(static_cast<int64_t>(plan_.order.size()) == M && each_once(plan_.order),
            "every row of the bank once");
     expect(listed % cells == 0, "as many panels for every cell");

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <atomic>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -39,15 +40,18 @@ class ConvolutionSchedule {
   public:
     ConvolutionSchedule(std::shared_ptr<const ConvolutionNetwork> network,
                         std::vector<int64_t> outputs, int64_t N, int threads)
-        : network_(std::move(network)),
+        : network_(checked(std::move(network))),
           wanted_(std::move(outputs)),
           N_(N),
           threads_(threads),
           layouts_(network_->tensors()),
           scratch_(network_->steps().size()),
           outputs_(wanted_.size()) {
-        if (N < 1 || N > 65536 || threads < 1)
-            throw std::invalid_argument("[convolution] expected 1 to 65536 pictures and a thread.");
+        if (N < 1 || N > 65536 || threads < 1 || threads > 1024)
+            throw std::invalid_argument(
+                "[convolution] expected 1 to 65536 pictures and 1 to 1024 threads, got " +
+                std::to_string(N) + " and " + std::to_string(threads) + ".");
+        for (const int64_t tensor : wanted_) network_->shape(tensor);  // refuses what is not there
         for (int64_t t = 0; t < network_->tensors(); ++t) layouts_[t].shape = network_->shape(t);
         lay_out();
         schedule();
@@ -80,6 +84,12 @@ class ConvolutionSchedule {
         Work work;
         int64_t first, after;
     };
+
+    static std::shared_ptr<const ConvolutionNetwork> checked(
+        std::shared_ptr<const ConvolutionNetwork> network) {
+        if (!network) throw std::invalid_argument("[convolution] expected a network, got none.");
+        return network;
+    }
 
     void lay_out() {
         planes_.shape = network_->shape(0);
@@ -127,7 +137,7 @@ class ConvolutionSchedule {
             s += pooled;
         }
         for (size_t i = 0; i < wanted_.size(); ++i) {
-            Layout& layout = layouts_.at(wanted_[i]);
+            Layout& layout = layouts_[wanted_[i]];
             const int64_t stage = made[wanted_[i]] + 1;
             layout.region.end = std::max(layout.region.end, stage);
             put(stage, export_work(layout, N_, base_, outputs_[i]));

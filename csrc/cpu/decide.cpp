@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "ieee_arithmetic.h"
 #include "pyad/aligned.h"
@@ -93,6 +94,8 @@ HeadStatus Decider::search(Scratch& scratch, PictureDecision& decision) const {
 
 PictureDecision Decider::decide(const std::vector<FeatureMap>& features, const uint8_t* valid,
                                 float bar, bool exact) const {
+    if (std::isnan(bar))  // nothing is within it, not even what does not count
+        throw std::invalid_argument("[decide] expected a bar that is a number, got NaN.");
     const IeeeArithmetic arithmetic;  // bounds and bars may be subnormal
     std::unique_ptr<Scratch> scratch;
     {

@@ -16,9 +16,11 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int64_t kKnown = 64;  // more neighbours than these are searched for every time
 constexpr uint8_t kAbsent = 0, kWriting = 1, kThere = 2;
 
-// e^x to about one unit in the last place (after fdlibm's e_exp.c, Sun Microsystems 1993); 0 where
-// the result would be subnormal. Plain arithmetic: libraries differ in their last bits.
+// e^x to about one unit in the last place (after fdlibm's e_exp.c, Sun Microsystems 1993); NaN of
+// NaN, 0 where the result would be subnormal. Plain arithmetic: libraries differ in their last
+// bits.
 double exp_of(double x) {
+    if (std::isnan(x)) return x;
     if (x < -708.0) return 0.0;
     if (x > 709.0) return std::numeric_limits<double>::infinity();
     const int power = static_cast<int>(1.4426950408889634 * x + (x < 0.0 ? -0.5 : 0.5));
@@ -99,9 +101,9 @@ MemoryBankHead::MemoryBankHead(const AggregationPlan& plan, const MemoryBank& ba
 MemoryBankHead::~MemoryBankHead() = default;
 
 void MemoryBankHead::neighbors_of(int64_t row, int64_t* found) const {
-    int64_t* known = known_.data() + row * neighbors_;
+    const int64_t at = row * neighbors_;
     if (states_ && states_[row].load(std::memory_order_acquire) == kThere) {
-        std::copy_n(known, neighbors_, found);
+        std::copy_n(known_.data() + at, neighbors_, found);
         return;
     }
     thread_local std::vector<float> distances;
@@ -109,7 +111,7 @@ void MemoryBankHead::neighbors_of(int64_t row, int64_t* found) const {
     bank_.search_here(bank_.row(row), 1, neighbors_, distances.data(), found);
     uint8_t absent = kAbsent;
     if (states_ && states_[row].compare_exchange_strong(absent, kWriting)) {
-        std::copy_n(found, neighbors_, known);
+        std::copy_n(found, neighbors_, known_.data() + at);
         states_[row].store(kThere, std::memory_order_release);
     }
 }

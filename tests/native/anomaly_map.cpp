@@ -98,6 +98,9 @@ PYAD_TEST(maps_that_leave_their_inputs_are_refused) {
     CHECK_THROWS(pyad::Banded(4, {0}, {0}, {1.0f}), "row 0");
     CHECK_THROWS(pyad::Banded(4, {0}, {2}, {1.0f}), "1 to 1");
     CHECK_THROWS(pyad::Banded(4, {1, 0}, {1, 1}, {1.0f, 1.0f}), "row 1 does");
+    // A start whose end is beyond 2^31 - 1.
+    CHECK_THROWS(pyad::Banded(4, {2147483647}, {1}, {1.0f}), "of 4 columns");
+    CHECK_THROWS(pyad::Banded(4, {0, 2147483647}, {1, 1}, {1.0f, 1.0f}), "row 1 to touch");
     CHECK(pyad::Banded(4, {0, 3}, {1, 1}, {1.0f, 1.0f}).copies);
     CHECK(!pyad::Banded(4, {0, 3}, {1, 1}, {1.0f, 0.5f}).copies);
 }

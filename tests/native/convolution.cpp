@@ -262,3 +262,23 @@ PYAD_TEST(what_does_not_fit_is_refused) {
     CHECK(refused([](N&) { N(0, 1, 1); }));
     CHECK(!refused([&](N& n) { n.convolution(0, w.data(), bias.data(), 16, {3, 3}); }));
 }
+
+PYAD_TEST(plans_that_do_not_fit_are_refused) {
+    const auto network = std::make_shared<ConvolutionNetwork>(16, 8, 8);
+    const int64_t pooled = network->maximum(0, {2, 2});
+    using Plan = ConvolutionPlan;
+    CHECK_THROWS(Plan(nullptr, {0}, 1, 1), "expected a network");
+    CHECK_THROWS(Plan(network, {pooled + 1}, 1, 1), "a tensor's number below 2, got 2");
+    CHECK_THROWS(Plan(network, {-1}, 1, 1), "got -1");
+    for (const int64_t N : {int64_t{0}, int64_t{-1}, int64_t{65537}})
+        CHECK_THROWS(Plan(network, {pooled}, N, 1), "1 to 65536 pictures");
+    for (const int threads : {0, -1, 1025, 2147483647})  // the last one had to be waited for
+        CHECK_THROWS(Plan(network, {pooled}, 1, threads), "1 to 1024 threads");
+    Plan plan(network, {pooled, 0}, 1, 1024);
+    const Floats x(16 * 8 * 8, 3.0f);
+    Floats y(16 * 7 * 7), same(x.size());
+    CHECK_THROWS(plan.run(x.data(), {y.data()}), "an array for each output");
+    plan.run(x.data(), {y.data(), same.data()});
+    CHECK_EQ(*std::min_element(y.begin(), y.end()), 3.0f);
+    CHECK_SAME_BITS(same.data(), x.data(), x.size());
+}

@@ -3,6 +3,7 @@
 #include "pyad/decide.h"
 
 #include <algorithm>
+#include <limits>
 #include <thread>
 
 #include "check.h"
@@ -225,6 +226,21 @@ PYAD_TEST(the_number_of_threads_may_change_while_others_score_and_decide) {
     for (std::thread& thread : threads) thread.join();
 }
 
+PYAD_TEST(a_bar_that_is_no_number_is_refused) {
+    check::Random random(26);
+    const check::Rows rows = check::rows_of(check::Kind::normal, 70, 8, random);
+    const Case of(check::rows_of(check::Kind::normal, kPatches, 8, random), rows);
+    const pyad::MemoryBank bank(rows.data(), rows.n, rows.D);
+    const pyad::MemoryBankHead head(of.plan, bank, 3);
+    const pyad::Certificate certificate(bank, plan_of(rows.n, 2));
+    const pyad::Decider decider(head, certificate);
+    std::vector<uint8_t> valid(kPatches, 0);
+    valid[5] = 1;
+    for (const bool exact : {false, true})
+        CHECK_THROWS(decider.decide(of.features(), valid.data(), check::kNaN, exact), "NaN");
+    CHECK_EQ(decider.decide(of.features(), valid.data(), 0.0f, true).winner, 5);
+}
+
 PYAD_TEST(plans_that_do_not_fit_are_refused) {
     check::Random random(27);
     const check::Rows rows = check::rows_of(check::Kind::normal, 70, 8, random);
@@ -241,5 +257,9 @@ PYAD_TEST(plans_that_do_not_fit_are_refused) {
     refused([](pyad::CertificatePlan& plan) { plan.panels.pop_back(); });
     refused([](pyad::CertificatePlan& plan) { plan.strips = 0; });
     refused([](pyad::CertificatePlan& plan) { plan.columns = kWidth + 1; });
+    refused([](pyad::CertificatePlan& plan) {  // as many cells as 64 bits hold, and none more
+        plan.h = plan.w = plan.strips = plan.columns = int64_t{1} << 32;
+    });
+    refused([](pyad::CertificatePlan& plan) { plan.h = std::numeric_limits<int64_t>::max(); });
     CHECK(pyad::Certificate(bank, plan_of(70, 2)).usable());
 }

@@ -217,6 +217,23 @@ PYAD_TEST(several_threads_share_one_head) {
     for (std::thread& caller : callers) caller.join();
 }
 
+PYAD_TEST(more_neighbors_than_are_kept_are_searched_for) {
+    check::Random random(8);
+    const check::Rows bank = check::rows_of(check::Kind::normal, 90, 16, random);
+    const pyad::AggregationPlan plan = average_plan();
+    const pyad::MemoryBank searched(bank.data(), bank.n, bank.D);
+    const pyad::MemoryBankHead head(plan, searched, 70);
+    const check::Rows patch = check::rows_of(check::Kind::normal, 1, 16, random);
+    std::vector<float> around;
+    std::vector<int64_t> rows(70);
+    std::vector<float> distances(70);
+    searched.search(bank.row(89), 1, 70, distances.data(), rows.data());
+    for (const int64_t row : rows) around.push_back(searched.distance(patch.data(), row));
+    std::sort(around.begin(), around.end());
+    CHECK_EQ(head.reweight(patch.data(), 9.0f, 89),
+             pyad::reweighted_score(9.0f, around.data(), 70));
+}
+
 PYAD_TEST(equation_7_at_its_ends) {
     const float same[3] = {4.0f, 4.0f, 4.0f};
     CHECK_NEAR(pyad::reweighted_score(4.0f, same, 3), 2.0 * (1.0 - 1.0 / 3.0), 2e-7);
@@ -225,6 +242,10 @@ PYAD_TEST(equation_7_at_its_ends) {
     const float out_of_reach[3] = {4.0f, 5.0f, check::kInfinity};
     CHECK_EQ(pyad::reweighted_score(4.0f, out_of_reach, 3), 2.0f);
     CHECK_EQ(pyad::reweighted_score(4.0f, out_of_reach + 2, 1), 2.0f);
+    const float no_number[2] = {check::kNaN, 9.0f};  // NaN comes out, not a number made of it
+    CHECK(std::isnan(pyad::reweighted_score(4.0f, no_number, 2)));
+    CHECK(std::isnan(pyad::reweighted_score(check::kNaN, far, 2)));
+    CHECK(std::isnan(pyad::reweighted_score(-1.0f, far, 2)));
     const float zero[2] = {0.0f, 9.0f};
     CHECK_EQ(pyad::reweighted_score(0.0f, zero, 2), 0.0f);
     check::Random random(6);

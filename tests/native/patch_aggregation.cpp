@@ -169,6 +169,9 @@ PYAD_TEST(plans_that_leave_their_ranges_are_refused) {
     CHECK_THROWS(plan(2, {1, {0, 0}, {0, 0}, {1, 1}, {1.0f, 1.0f}}), "sorted");
     CHECK_THROWS(plan(3, {1, {0, 2}, {0, 0}, {0, 0}, {1.0f, 1.0f}}), "without gaps");
     CHECK_THROWS(plan(2, {1, {0}, {0}, {0}, {1.0f}}), "dims 1 and on to be written");
+    CHECK_THROWS(plan(1, {1, {2147483647}, {0}, {0}, {1.0f}}), "entry 0 inside");
+    for (const int64_t none : {0, -1})
+        CHECK_THROWS(pyad::AggregationPlan(none, {}), "at least one dim");
 }
 
 PYAD_TEST(the_same_descriptors_on_every_architecture) {

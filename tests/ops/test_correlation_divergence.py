@@ -13,6 +13,7 @@ from ops.harness import check
 from ops.strategies import KINDS, seeds, values
 
 from pyad_edge import ops
+from pyad_edge.ops._native import native
 from pyad_edge.ops.correlation_divergence import DivergencePlan
 from pyad_edge.reference.correlation_divergence import (
     correlation_divergence as plain,
@@ -216,6 +217,15 @@ def test_refuses_with_a_sentence(
     with pytest.raises(error, match=words) as caught:
         ops.correlation_divergence(**{**arguments, "grid": (3, 4), **changes})
     assert str(caught.value).startswith("[correlation_divergence]")
+
+
+def test_the_native_module_refuses_a_grid_whose_product_overflows() -> None:
+    """2^32 times 2^32 is 0 in 64 bits, and so is the number of patches."""
+    none = np.empty((1, 1, 0, 4), np.float32)
+    each, out = np.empty((1, 1, 0), np.float32), np.empty((1, 0), np.float32)
+    scratch = np.empty(64, np.float32)
+    with pytest.raises(ValueError, match="fit queries and the grid"):
+        native.correlation_divergence(none, none, each, each, 2**32, 2**32, 0.5, scratch, each, out)
 
 
 @pytest.mark.parametrize("shared", [False, True])

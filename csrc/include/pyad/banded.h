@@ -28,7 +28,7 @@ struct Banded {
     const float* row(int64_t i) const { return weights.data() + i * taps; }
     // Inputs that outputs [begin, end) touch: [first(begin), last(end)).
     int64_t first(int64_t begin) const { return start[begin]; }
-    int64_t last(int64_t end) const { return start[end - 1] + count[end - 1]; }
+    int64_t last(int64_t end) const { return int64_t{start[end - 1]} + count[end - 1]; }
 };
 
 }  // namespace pyad

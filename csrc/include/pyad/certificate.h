@@ -28,7 +28,7 @@
 namespace pyad {
 
 struct CertificatePlan {
-    int64_t h, w;                 // the patch grid
+    int64_t h, w;                 // the patch grid, at most 65536 a side
     int64_t strips, columns;      // cells: strip i has rows [i h / strips, (i + 1) h / strips)
     std::vector<int64_t> order;   // (M) rows, 32 after 32 a panel
     std::vector<int64_t> panels;  // (strips, columns, walk) panels of each cell

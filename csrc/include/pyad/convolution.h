@@ -109,7 +109,9 @@ class ConvolutionSchedule;
 // one network run side by side.
 class ConvolutionPlan {
   public:
-    // threads: at most so many work on a call (and at most num_threads()).
+    // threads: at most so many work on a call (and at most num_threads()), 1 to 1024. N: 1 to
+    // 65536. Throws std::invalid_argument for other numbers, for no network and for outputs it
+    // lacks.
     ConvolutionPlan(std::shared_ptr<const ConvolutionNetwork> network, std::vector<int64_t> outputs,
                     int64_t N, int threads);
     ~ConvolutionPlan();

@@ -46,7 +46,8 @@ class Decider {
     int64_t w() const { return certificate_.w(); }
     const AggregationPlan& plan() const { return head_.plan(); }
 
-    // Safe to call from several threads at once. The grid must be the certificate's.
+    // Safe to call from several threads at once. The grid must be the certificate's. Throws
+    // std::invalid_argument where the bar is NaN.
     PictureDecision decide(const std::vector<FeatureMap>& features, const uint8_t* valid, float bar,
                            bool exact) const;
 

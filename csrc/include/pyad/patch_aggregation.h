@@ -34,8 +34,8 @@ struct AggregationLevel {
 
 class AggregationPlan {
   public:
-    // Throws std::invalid_argument unless every dim in [0, dims) is written, each level writes one
-    // contiguous range of dims, and entries are sorted and inside their ranges.
+    // Throws std::invalid_argument unless dims is positive, every dim in [0, dims) is written, each
+    // level writes one contiguous range of dims, and entries are sorted and inside their ranges.
     AggregationPlan(int64_t dims, std::vector<AggregationLevel> levels);
 
     // Window positions of one channel: entries [begin, end) of its level.

@@ -59,7 +59,8 @@ def read_private(path: Path, *, secret: bool = False, limit: int | None = None) 
         limit: bytes that are read at most.
 
     Raises:
-        UnsafeError: if it is a link, no regular file, or another user may write it.
+        UnsafeError: if it is a link, no regular file, or another user may write it; if it cannot be
+            read.
     """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -68,21 +69,27 @@ def read_private(path: Path, *, secret: bool = False, limit: int | None = None) 
         return None
     except OSError as error:
         raise UnsafeError(path, f"cannot be opened ({error.strerror})") from error
-    with os.fdopen(descriptor, "rb") as file:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise UnsafeError(path, "is no regular file")
-        _check(path, state, secret=secret)
-        return file.read() if limit is None else file.read(limit)
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            state = os.fstat(descriptor)
+            if not stat.S_ISREG(state.st_mode):
+                raise UnsafeError(path, "is no regular file")
+            _check(path, state, secret=secret)
+            return file.read() if limit is None else file.read(limit)
+    except OSError as error:
+        raise UnsafeError(path, f"cannot be read ({error.strerror or error})") from error
 
 
-def write_private(path: Path, *pieces: bytes, replace: bool = True) -> None:
+def write_private(
+    path: Path, *pieces: bytes, replace: bool = True, everybody_reads: bool = False
+) -> None:
     """Write a file with mode 0600, atomically: readers see the old one, the new one, or none.
 
     Args:
         path: in a folder that is there.
         pieces: its content, in order.
         replace: whether an older file gives way.
+        everybody_reads: mode 0644 instead.
 
     Raises:
         FileExistsError: if one is there that does not give way.
@@ -96,11 +103,15 @@ def write_private(path: Path, *pieces: bytes, replace: bool = True) -> None:
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
+        if everybody_reads:
+            part.chmod(0o644)
         if replace:
             part.replace(path)
         else:
             os.link(part, path)  # fails where there is one, in one step
-            part.unlink()
+            for _ in range(2):  # the file is there now: a second name of it is no failure
+                with suppress(OSError):
+                    part.unlink(missing_ok=True)
     except BaseException:  # Ctrl-C as well
         with suppress(OSError):
             part.unlink()

@@ -94,19 +94,25 @@ def load(key: str, *, kind: str) -> CacheEntry | None:
     Raises:
         BackendError: if it is damaged, or it or its folder could have been written by somebody
             else.
+        ResourceError: if the disk fails.
     """
     path = _path(key, kind)
-    if not path.parent.is_dir():
-        return None
     try:
+        if not path.parent.is_dir():
+            return None
         for folder in (path.parent.parent, path.parent):  # the upper one could exchange the other
             check_folder(folder)
         data = read_private(path)
+        if data is None or data.startswith(_EARLIER):
+            return None
+        return _unpack(data, path)
     except UnsafeError as error:
         raise _refused(error) from error
-    if data is None or data.startswith(_EARLIER):
-        return None
-    return _unpack(data, path)
+    except OSError as error:
+        raise ResourceError(
+            f"[cache] cannot read {path} ({error.strerror or error}). Check that disk, or set "
+            "PYAD_EDGE_CACHE to another folder."
+        ) from error
 
 
 def store(key: str, content: bytes, *, kind: str, about: dict[str, Any]) -> Path:
@@ -178,10 +184,7 @@ def _unpack(data: bytes, path: Path) -> CacheEntry:
         about = dict(json.loads(text))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path) from error
-    try:
-        wanted = _seal(_device_key(path.parent, make=False), path.name, text, content)
-    except UnsafeError as error:
-        raise _refused(error) from error
+    wanted = _seal(_device_key(path.parent, make=False), path.name, text, content)
     if not isinstance(seal, str) or not hmac.compare_digest(seal.encode(), wanted.encode()):
         raise _damaged(path)
     return CacheEntry(content, about)

@@ -16,9 +16,11 @@ from pyad_edge.bench.resources import memory
 from pyad_edge.bench.session import SCENARIOS, Plan, bench, load_frames
 from pyad_edge.bench.table import print_report
 from pyad_edge.console import err, out
-from pyad_edge.errors import DataError, SettingError
+from pyad_edge.disk import DISK_ERRORS
+from pyad_edge.errors import DataError, ResourceError, SettingError
 from pyad_edge.ops import set_num_threads
 from pyad_edge.options import AllowRollback, Product, RequireSignature, signature_policy
+from pyad_edge.private_files import write_private
 from pyad_edge.runtime import Runtime
 
 __all__ = ["bench_command"]
@@ -124,12 +126,34 @@ def bench_command(
     content["load"]["before"] = busy
     print_report(content, out)
     if json_file is not None:
-        json_file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_report(json_file, content)
         err.print(escape(f"wrote {json_file}"), highlight=False)
     if plot is not None:
         limit = content["camera"][0]["deadline_ms"] if content["camera"] else None
         draw_plot(plot, report.traces, title=_title(content), deadline=limit)
         err.print(escape(f"wrote {plot}"), highlight=False)
+
+
+def write_report(path: Path, content: dict[str, Any]) -> None:
+    """Write figures as JSON, in place of an older file that stays where this fails.
+
+    Raises:
+        DataError: if the folder is missing or may not be written.
+        ResourceError: if the disk is full or fails.
+    """
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    try:
+        target = path.resolve()  # of a link, such as /dev/stdout, what it names
+        if target.exists() and not target.is_file():
+            target.write_text(text)
+        else:
+            write_private(target, text.encode(), everybody_reads=True)
+    except OSError as error:
+        kind = ResourceError if error.errno in DISK_ERRORS else DataError
+        raise kind(
+            f"[bench] {path} could not be written: {error.strerror or error}. Name a file in a "
+            "folder that you may write to, on a disk with some space."
+        ) from error
 
 
 def _check(

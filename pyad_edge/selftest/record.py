@@ -82,8 +82,7 @@ def write_record(path: Path, report: Report, *, key: Path | None) -> None:
         signature=None if signed is None else base64.b64encode(signed).decode("ascii"),
     )
     try:
-        write_private(path, _spelt(record))
-        path.chmod(0o644)
+        write_private(path, _spelt(record), everybody_reads=True)
     except OSError as error:
         kind = ResourceError if error.errno in (5, 28, 122) else SettingError
         raise kind(

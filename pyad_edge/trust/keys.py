@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def generate_keys(private: Path) -> tuple[Path, str]:
     serialization = _package("hazmat.primitives.serialization")
     public = private.with_name(f"{private.stem}.pub.pem")
     for path in (private, public):
-        if path.is_symlink() or path.exists():
+        if os.path.lexists(path):
             raise SettingError(
                 f"[keygen] {path} is there already, and a key is never overwritten: what it signed "
                 "could not be signed again. Choose another --out."
@@ -60,9 +61,13 @@ def generate_keys(private: Path) -> tuple[Path, str]:
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     text = key.public_key().public_bytes(serialization.Encoding.PEM, form)
     try:
-        write_private(private, pem, replace=False)
-        write_private(public, text, replace=False)
-        public.chmod(0o644)
+        write_private(public, text, replace=False, everybody_reads=True)
+        try:
+            write_private(private, pem, replace=False)
+        except BaseException:  # or the next attempt would find a key that is there already
+            with suppress(OSError):
+                public.unlink()
+            raise
     except OSError as error:
         kind = ResourceError if error.errno in (5, 28, 122) else SettingError
         raise kind(

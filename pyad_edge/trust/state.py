@@ -94,14 +94,22 @@ class VersionState:
 
         Raises:
             EngineError: if the file is damaged, or others may have written it.
+            ResourceError: if the disk fails.
         """
-        if not self.folder.is_symlink() and not self.folder.exists():
-            return None
         try:
+            try:
+                self.folder.lstat()
+            except FileNotFoundError:
+                return None
             check_folder(self.folder)
             return self._read().get(product)
         except UnsafeError as error:
             raise self._refused(error) from error
+        except OSError as error:
+            raise ResourceError(
+                f"[signature] {self.path} could not be read ({error.strerror or error}), so an "
+                "older engine could not be told. Check that disk."
+            ) from error
 
     def remember(self, product: str, version: int, *, lower: bool = False) -> None:
         """Keep a version if it is higher than what is kept, or in any case.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -77,11 +78,82 @@ def versions() -> tuple[str, Save]:
     )
 
 
+def plan() -> tuple[str, Save]:
+    from pyad_edge.backends.cache import store
+
+    os.environ["PYAD_EDGE_CACHE"] = sys.argv[2]
+    return f"backends/{'a' * 64}.plan", lambda path, version: store(
+        "a" * 64, b"plan %d" % version, kind="plan", about={"version": version}
+    )
+
+
+def device_key() -> tuple[str, Save]:
+    """Made with the first plan; version 0 is none."""
+    from pyad_edge.backends.cache import store
+
+    os.environ["PYAD_EDGE_CACHE"] = sys.argv[2]
+    return (
+        "backends/device.key",
+        lambda _, version: version and store("a" * 64, b"plan", kind="plan", about={}),
+    )
+
+
+def keys() -> tuple[str, Save]:
+    """A pair; version 0 is none."""
+    from pyad_edge.trust.keys import generate_keys
+
+    return "line.pem", lambda path, version: version and generate_keys(path)
+
+
+def record() -> tuple[str, Save]:
+    from pyad_edge.selftest.record import Check, Report, write_record
+
+    check = Check(name="golden", passed=True, detail="as it was", figures={})
+    return "record.json", lambda path, version: write_record(
+        path,
+        Report(time=f"2026-01-0{version + 1}", engine_sha256=None, host={}, checks=(check,)),
+        key=None,
+    )
+
+
+def drift() -> tuple[str, Save]:
+    """The monitor saves through this, whatever its state holds."""
+    from pyad_edge.drift.state import _write
+
+    return "drift.json", lambda path, version: _write(path, b"state %d" % version)
+
+
+def figures() -> tuple[str, Save]:
+    from pyad_edge.bench.command import write_report
+
+    return "bench.json", lambda path, version: write_report(path, {"version": version})
+
+
+def content(path: Path) -> bytes:
+    """Of the file; of keys, which are random, only whether they are whole."""
+    if not path.exists():
+        return b""
+    found = path.read_bytes()
+    if path.name == "device.key":
+        return b"key" if len(found) == 32 else found
+    if path.name == "line.pem":
+        return b"pair" if path.with_name("line.pub.pem").exists() else b"half a pair"
+    return found
+
+
+def put_back(path: Path, old: bytes) -> None:
+    if old:
+        path.write_bytes(old)
+    else:
+        for file in path.parent.glob("*"):
+            file.unlink()
+
+
 def attempt(save: Save, path: Path, n: int, code: int, *, onwards: bool) -> dict[str, Any]:
     """Save version 1 over version 0 with operation n failing; what is there then."""
     from pyad_edge.errors import PyadError
 
-    old = path.read_bytes()
+    old = content(path)
     error: BaseException | None = None
     SHIM.disk_arm(str(path.parent).encode(), n, code, int(onwards))
     try:
@@ -99,7 +171,7 @@ def attempt(save: Save, path: Path, n: int, code: int, *, onwards: bool) -> dict
         "error": None if error is None else type(error).__name__,
         "exit": error.exit_code if isinstance(error, PyadError) else None,
         "sentence": "" if error is None else str(error),
-        "is_old": path.read_bytes() == old,
+        "is_old": content(path) == old,
     }
 
 
@@ -111,22 +183,24 @@ def main() -> None:
         shutil.copy(sys.argv[3], folder / "part.pyad")
     path = folder / name
     save(path, 0)
-    kept, old = sorted(folder.iterdir()), path.read_bytes()
+    old = content(path)
     calls = attempt(save, path, 0, 0, onwards=False)["calls"]
-    new = path.read_bytes()
+    new, kept = content(path), sorted(folder.rglob("*"))
     assert new != old
     modes = [(code, False) for code in CODES]
     if kind in ("engine", "checkpoint", "picture"):  # which sweep up behind a disk that was broken
         modes.append((errno.ENOSPC, True))
     for code, onwards in modes:
         for n in range(1, calls + 1):
-            path.write_bytes(old)
+            put_back(path, old)
             found = attempt(save, path, n, code, onwards=onwards)
-            found["is_new"] = path.read_bytes() == new
-            found["left"] = [str(file) for file in sorted(folder.iterdir()) if file not in kept]
-            attempt(save, path, 0, 0, onwards=False)  # once more, on a disk that works again
-            found["mended"] = path.read_bytes() == new
-            found["swept"] = sorted(folder.iterdir()) == kept
+            found["is_new"] = content(path) == new
+            found["left"] = [str(file) for file in sorted(folder.rglob("*")) if file not in kept]
+            # Once more, on a disk that works again. A key that is there is not made again.
+            if not (kind == "keys" and found["is_new"]):
+                attempt(save, path, 0, 0, onwards=False)
+            found["mended"] = content(path) == new
+            found["swept"] = sorted(folder.rglob("*")) == kept
             print(json.dumps(found))
 
 

@@ -18,14 +18,23 @@ SAVES = {
     "signature": WRITES | {"fsync", "read"},
     "versions": WRITES | {"fsync", "read", "flock"},
     "picture": WRITES,
+    "plan": WRITES | {"fsync", "read", "stat"},
+    "device_key": {"open", "write", "close", "fsync", "link", "unlink"},
+    "keys": {"open", "write", "close", "fsync", "link", "unlink", "chmod"},
+    "record": WRITES | {"fsync", "chmod"},
+    "drift": WRITES | {"fsync"},
+    "figures": WRITES | {"fsync"},
 }
+OPTIONAL = {"signature": "cryptography", "keys": "cryptography", "figures": "matplotlib"}
+# Codes of refusals; a cache that cannot be read is the backend's.
+EXITS = {"plan": {5, 6}, "device_key": {5, 6}}
 
 
 @needs_shims
 @pytest.mark.parametrize("kind", SAVES)
 def test_the_nth_operation_fails(kind: str, tiny: TinyEngine, tmp_path: Path) -> None:
-    if kind == "signature":
-        pytest.importorskip("cryptography")
+    if kind in OPTIONAL:
+        pytest.importorskip(OPTIONAL[kind])
     folder = tmp_path / "disk"
     folder.mkdir()
     tries = run_with("failing_disk", "disk_cases.py", kind, folder, tiny.path, folder=tmp_path)
@@ -36,9 +45,10 @@ def test_the_nth_operation_fails(kind: str, tiny: TinyEngine, tmp_path: Path) ->
         if one["error"] is None:
             assert one["is_new"], one
         else:
-            assert one["exit"] in (2, 3, 4, 6), one
+            assert one["exit"] in EXITS.get(kind, {2, 3, 4, 6}), one
             assert sentence.startswith("["), one
-            assert one["is_old"] or "is saved" in sentence, one
+            # A key that is there may have no plan yet.
+            assert one["is_old"] or "is saved" in sentence or kind == "device_key", one
             assert one["is_new"] or "is saved" not in sentence, one
             if one["errno"] in ("ENOSPC", "EIO"):
                 assert os.strerror(ENOSPC if one["errno"] == "ENOSPC" else EIO) in sentence, one
@@ -46,5 +56,5 @@ def test_the_nth_operation_fails(kind: str, tiny: TinyEngine, tmp_path: Path) ->
         assert one["mended"], one
         assert one["swept"], one
     writes = [one for one in tries if one["operation"] == "write"]
-    assert all(one["is_old"] for one in writes)
+    assert all(one["is_old"] for one in writes) or kind == "device_key"
     assert {one["exit"] for one in writes if one["errno"] != "EACCES"} == {6}

@@ -37,20 +37,20 @@ from pyad_edge.export.methods.patchcore import make_settings as patchcore_settin
 from pyad_edge.export.train import train_patchcore
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "box": {"diffusion_steps": 4000, "samples": 256, "inside": 0.5, "detector_steps": 5000},
-    "mtd": {"diffusion_steps": 300, "samples": 32, "inside": 0.5, "detector_steps": 300},
+    "box": {"diffusion_steps": 4000, "samples": 160, "inside": 0.5, "detector_steps": 5000},
+    "mtd": {"diffusion_steps": 200, "samples": 24, "inside": 0.5, "detector_steps": 300},
 }
 # Levels that see less than a compartment of the box have less to learn from, and less time.
 BY_LEVEL: dict[str, dict[int, dict[str, Any]]] = {
     "box": {
-        level: {"diffusion_steps": 300, "samples": 48, "detector_steps": 400} for level in (34, 68)
+        level: {"diffusion_steps": 200, "samples": 24, "detector_steps": 300} for level in (34, 68)
     },
     "mtd": {},
 }
 SHORT: dict[str, Any] = {  # of the paper's schedule: what a CPU can do
     "diffusion_batch": 8,
     "sampling_steps": 20,
-    "patches": 128,
+    "patches": 64,
     "neighbours": 4,
     "queue": 2048,
     "precision": "fp32",  # bf16 takes ten times as long on a CPU without AMX

@@ -16,11 +16,21 @@ from rich.markup import escape
 
 from pyad_edge.errors import PyadError, ResourceError
 
-__all__ = ["EXIT_CODES", "EXIT_FAULTS", "EXIT_INTERRUPTED", "err", "out", "print_json", "run_app"]
+__all__ = [
+    "EXIT_CODES",
+    "EXIT_FAULTS",
+    "EXIT_INTERRUPTED",
+    "EXIT_UNWATCHED",
+    "err",
+    "out",
+    "print_json",
+    "run_app",
+]
 
 STDOUT = 1
 UNEXPECTED = 1
 EXIT_FAULTS = 7
+EXIT_UNWATCHED = 9
 EXIT_INTERRUPTED = 130
 EXIT_CODES = {
     0: "done",
@@ -34,6 +44,8 @@ EXIT_CODES = {
     6: "not enough memory or disk",
     EXIT_FAULTS: "run: the stream ended, but some frames have no verdict (FAULT)",
     8: "a device was lost (a CUDA error that only a new process cures): start again",
+    EXIT_UNWATCHED: "run: every frame has its verdict, but the drift monitor failed for some, or "
+    "its state was not saved",
     EXIT_INTERRUPTED: "stopped with Ctrl-C",
 }
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal, Optional
 import typer
 from rich.markup import escape
 
-from pyad_edge.console import EXIT_FAULTS, err, print_json
+from pyad_edge.console import EXIT_FAULTS, EXIT_UNWATCHED, err, print_json
 from pyad_edge.drift.alarm import DriftAlarm
-from pyad_edge.drift.cameras import open_monitors
+from pyad_edge.drift.cameras import open_monitors, unwatched
 from pyad_edge.errors import SettingError
 from pyad_edge.loop import SaveWhat, inspect_stream, prepare_folder
 from pyad_edge.options import (
@@ -213,12 +213,16 @@ def run(
     except KeyboardInterrupt:  # how a camera's stream usually ends
         tally.report(review=runtime.review_threshold is not None)
         _report_sinks(statuses)
+        unwatched(monitors)
         raise
     tally.report(review=runtime.review_threshold is not None)
     _report_sinks(statuses)
+    failures = unwatched(monitors)
     runtime.device_watch.require()
     if tally.verdicts["FAULT"]:
         raise typer.Exit(EXIT_FAULTS)
+    if failures:
+        raise typer.Exit(EXIT_UNWATCHED)
 
 
 def parse_sources(texts: list[str]) -> object:

@@ -22,6 +22,7 @@ class RunHealth:
         self._verdicts: Counter[str] = Counter()
         self._failures = 0
         self._failing_since = 0.0
+        self._unwatched = 0
 
     def opened(self, stream: Stream) -> None:
         """Engine and sources are open."""
@@ -30,6 +31,7 @@ class RunHealth:
     def add(self, record: dict[str, Any]) -> None:
         """An inspection is done."""
         self._verdicts[record["verdict"]] += 1
+        self._unwatched += "drift_error" in record
         if record.get("fault") in _MACHINE:
             self._failing_since = self._failing_since if self._failures else time.monotonic()
             self._failures += 1
@@ -64,4 +66,5 @@ class RunHealth:
             f"{self._verdicts[name]} {name}" for name in ("OK", "REVIEW", "NG", "FAULT")
         )
         dropped = sum(camera.dropped for camera in cameras.values())
-        return f"{'; '.join(away) or 'inspecting'}: {counts}, {dropped} dropped"
+        blind = f", drift monitor failed for {self._unwatched}" if self._unwatched else ""
+        return f"{'; '.join(away) or 'inspecting'}: {counts}, {dropped} dropped{blind}"

@@ -7,13 +7,16 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
+
+from pyad_edge.console import err
 from pyad_edge.errors import SettingError
 
 if TYPE_CHECKING:
     from pyad_edge.drift.monitor import DriftMonitor
     from pyad_edge.drift.watched import Watched
 
-__all__ = ["monitors_by_camera", "open_monitors"]
+__all__ = ["monitors_by_camera", "open_monitors", "unwatched"]
 
 
 def monitors_by_camera(
@@ -74,6 +77,23 @@ def open_monitors(
     if len({os.path.realpath(file) for file in files.values()}) < len(files):
         raise SettingError("[drift] two sources share a state file. Give each its own.")
     return {name: _open(runtime, file, learn, reset) for name, file in files.items()}
+
+
+def unwatched(monitors: DriftMonitor | Mapping[str, DriftMonitor] | None) -> int:
+    """Say on stderr what monitors could not do; how often that was."""
+    if monitors is None:
+        return 0
+    several = isinstance(monitors, Mapping)
+    named = monitors.items() if isinstance(monitors, Mapping) else [("camera", monitors)]
+    for name, monitor in named:
+        if monitor.failures:
+            whose = f" of {name}" if several else ""
+            err.print(
+                f"[yellow]Note:[/] the drift monitor{whose} failed {monitor.failures} times; "
+                f"verdicts stand. The first time: {escape(monitor.failure or '')}",
+                highlight=False,
+            )
+    return sum(monitor.failures for _, monitor in named)
 
 
 def _open(runtime: Watched, file: str, learn: int | None, reset: bool) -> DriftMonitor:

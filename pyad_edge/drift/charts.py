@@ -51,6 +51,7 @@ class ScoreCusum:
         spread: variance of sums of neighbouring scores over that of independent ones; scores are
             divided by its root, so that slow ripple does not add up to an alarm.
         false_alarms: allowed, both sides together.
+        upward: whether only a rise is looked for, with the whole allowance.
     """
 
     def __init__(
@@ -60,11 +61,13 @@ class ScoreCusum:
         pictures: float,
         spread: float,
         false_alarms: float,
+        upward: bool = False,
     ) -> None:
         self._ordered = np.sort(reference)
         self._scale = 1.0 / math.sqrt(spread)
+        self._upward = upward
         self.allowance = allowance(pictures)
-        self.limit = cusum_limit(pictures, false_alarms / 2)
+        self.limit = cusum_limit(pictures, false_alarms if upward else false_alarms / 2)
         self.restart()
 
     def restart(self) -> None:
@@ -90,7 +93,7 @@ class ScoreCusum:
         self._down = max(0.0, self._down - z - self.allowance)
         if self._up > self.limit:
             return Crossing("up", self._up, self.limit, self._up_since)
-        if self._down > self.limit:
+        if self._down > self.limit and not self._upward:
             return Crossing("down", self._down, self.limit, self._down_since)
         return None
 

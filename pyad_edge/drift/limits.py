@@ -27,10 +27,10 @@ __all__ = [
 ]
 
 HORIZON = 100_000  # good parts
-FALSE_ALARMS = 0.8  # expected in them, over all charts; below 1 for what approximations leave
+FALSE_ALARMS = 0.4  # expected in them, over all charts; below 1 for what approximations leave
 
-# Shares of that allowance. Brightness varies most from part to part, so it needs its sensitivity.
-_WEIGHTS = {"brightness": 4.0}
+# Shares of that allowance. Light varies most from part to part, so its charts need sensitivity.
+_WEIGHTS = {"light_up": 2.0, "light_down": 2.0}
 
 _SMALLEST_ALLOWANCE = 0.15
 _REFERENCE_ERRORS = 3.5  # standard errors of the reference's centre that the allowance covers
@@ -160,7 +160,9 @@ def long_run_variance(scores: NDArray[np.float64]) -> float:
     """Variance of sums of neighbouring scores over that of independent ones; at least 1.
 
     ``1 + 2 Σ ρ_k`` up to the first pair of lags whose sum is not positive (Geyer, Practical Markov
-    Chain Monte Carlo, 1992: initial positive sequence).
+    Chain Monte Carlo, 1992: initial positive sequence). Of few waves of ripple their height is
+    badly known, so what exceeds 1 gets a standard error more: ``sqrt(2 (2 lags + 1) / n)`` of it
+    (Madras and Sokal, The Pivot Algorithm, 1988, appendix C).
 
     Args:
         scores: (n,) in order of time.
@@ -169,10 +171,11 @@ def long_run_variance(scores: NDArray[np.float64]) -> float:
     power = float(centred @ centred)
     if power <= 0.0:
         return 1.0
-    total, n = 1.0, scores.size
+    total, n, used = 1.0, scores.size, 0
     for lag in range(1, n // 2 - 1, 2):
         pair = sum(float(centred[j:] @ centred[: n - j]) for j in (lag, lag + 1)) / power
         if pair <= 0.0:
             break
-        total += 2.0 * pair
-    return max(1.0, total)
+        total, used = total + 2.0 * pair, lag + 1
+    error = math.sqrt(2.0 * (2 * used + 1) / n)
+    return max(1.0, 1.0 + (total - 1.0) * (1.0 + error))

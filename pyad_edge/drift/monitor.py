@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from pyad_edge.drift.alarm import DriftAlarm
 from pyad_edge.drift.charts import Crossing, KsChart, RejectChart, ScoreCusum
+from pyad_edge.drift.light import LIGHTS, MEASURES, LightChart, light_moves
 from pyad_edge.drift.limits import long_run_variance, normal_scores, share_of
 from pyad_edge.drift.state import (
     AlarmState,
@@ -20,7 +22,7 @@ from pyad_edge.drift.state import (
     take_acknowledgement,
     write_state,
 )
-from pyad_edge.drift.statistics import CELLS, displacement, measure_frame
+from pyad_edge.drift.statistics import CELLS, FrameMeasures, displacement, measure_frame
 from pyad_edge.errors import PyadError, SettingError
 from pyad_edge.pixel_formats import PIXEL_FORMATS
 from pyad_edge.result import Result, Verdict
@@ -43,6 +45,9 @@ class DriftMonitor:
     The first good frames of the line are the reference of what frames look like; the engine's
     calibration pictures are that of scores. Both are frozen. An alarm stands until it is
     acknowledged. See docs/drift.md for charts, limits and what they find.
+
+    Attributes:
+        trouble: why the latest frame could not be learned or compared, a sentence; None: it was.
 
     Args:
         runtime: an open ``Runtime``; its threshold tells which scores are compared.
@@ -88,17 +93,24 @@ class DriftMonitor:
         self._sum = np.zeros((CELLS, CELLS))
         self._shape_seen = self._frames = self._rejects = 0
         self._values: dict[str, list[float]] = {}
+        self._moves: dict[str, list[float]] = {}
+        self.trouble: str | None = None
+        self._failures = 0
+        self._failure: str | None = None
+        self._unsaved = False  # learned frames that no file has
         self._alarms: dict[str, DriftAlarm] = {}
         if found is not None:
             self._sum = np.array(found.thumbnail_sum).reshape(CELLS, CELLS)
             self._shape_seen, self._frames = found.shape_seen, found.frames
             self._rejects = found.rejects
             self._values = {name: list(column) for name, column in found.values.items()}
+            self._moves = {name: list(sums) for name, sums in found.moves.items()}
             self._alarms = {one.chart: DriftAlarm(**one.model_dump()) for one in found.alarms}
         self._threshold: float | None = None
         self._cusums: dict[str, ScoreCusum] = {}
         self._ks: KsChart | None = None
         self._reject_chart: RejectChart | None = None
+        self._light: dict[str, LightChart] = {}
         self._spread: dict[str, float] = {}
         if self.armed:
             self._arm()
@@ -114,6 +126,16 @@ class DriftMonitor:
     def alarms(self) -> tuple[DriftAlarm, ...]:
         """Alarms that stand."""
         return tuple(self._alarms.values())
+
+    @property
+    def failures(self) -> int:
+        """Frames, or writes of the state, that it could not do its work for."""
+        return self._failures
+
+    @property
+    def failure(self) -> str | None:
+        """The first of them, a sentence; None: there was none."""
+        return self._failure
 
     def statement(self) -> str:
         """What the monitor rests on, in one sentence for people."""
@@ -132,7 +154,7 @@ class DriftMonitor:
 
     def limits(self) -> dict[str, float]:
         """The limits in force by chart; none before the monitor is armed."""
-        found = {name: chart.limit for name, chart in self._cusums.items()}
+        found = {name: chart.limit for name, chart in (self._cusums | self._light).items()}
         if self._ks is not None:
             found[_KS] = self._ks.limit
         if self._reject_chart is not None:
@@ -141,7 +163,7 @@ class DriftMonitor:
 
     def acknowledge(self) -> None:
         """Clear the alarms that stand; their charts begin anew."""
-        for chart in (*self._cusums.values(), self._ks, self._reject_chart):
+        for chart in (*self._cusums.values(), *self._light.values(), self._ks, self._reject_chart):
             if chart is not None:
                 chart.restart()
         self._alarms.clear()
@@ -151,24 +173,49 @@ class DriftMonitor:
         """Take the next inspection of the camera.
 
         Frames without a verdict are left out: the input gate names what is wrong with them. Nothing
-        is raised: a monitor that fails is logged and leaves verdicts alone.
+        is raised and no verdict changes: what the monitor could not do is logged, counted in
+        ``failures`` and told in ``trouble``.
 
         Returns:
             All alarms that stand, those that this frame raised among them.
         """
+        self.trouble = None
         try:
             if self._alarms:
                 self._take_acknowledgement()
             if inspection.verdict is not Verdict.FAULT and inspection.image is not None:
                 self._look(inspection)
-        except (PyadError, ValueError, ArithmeticError, LookupError):
-            _log.exception("drift monitor of %s failed", inspection.camera)
+        except Exception as error:  # whatever it is, inspection goes on
+            self.trouble = self._fail(inspection.camera, error)
         return self.alarms
+
+    def close(self) -> None:
+        """Keep what was learned since the last save; the monitor may be used again.
+
+        Nothing is raised; see ``observe``.
+        """
+        if self._unsaved:
+            try:
+                self._save()
+            except Exception as error:  # the verdicts are given
+                self._fail("the state", error)
+
+    def _fail(self, what: str, error: Exception) -> str:
+        _log.error("drift monitor of %s failed", what, exc_info=error)
+        sentence = (
+            str(error)
+            if isinstance(error, PyadError)
+            else f"[drift] unexpected {type(error).__name__}: {str(error) or 'no reason given'}"
+        )
+        self._failures += 1
+        self._failure = self._failure or sentence
+        return sentence
 
     def _look(self, inspection: Inspection) -> None:
         measured = measure_frame(
             np.asarray(inspection.image), full_scale=self._full_scale, mosaic=self._mosaic
         )
+        self._require_kind(measured.values)
         rejected = inspection.verdict is Verdict.NG
         result = inspection.result
         # Of mode decide only frames near the threshold have a score: no sample to compare.
@@ -178,13 +225,16 @@ class DriftMonitor:
             self._frames += 1
             self._rejects += rejected
             if not rejected:
-                self._learn_from(measured.values, measured.thumbnail, score)
+                self._learn_from(np.asarray(inspection.image), measured, score)
             return
         values = {**measured.values, **self._position(measured.thumbnail)}
         index, rows = inspection.index, dict[str, Crossing | None]()
         for name, value in values.items():
             if name in self._cusums and name not in self._alarms:
                 rows[name] = self._cusums[name].add(value, index, rejected=rejected)
+        for name, light in self._light.items():
+            if name not in self._alarms:
+                rows[name] = light.add(values, index, rejected=rejected)
         if _REJECTS not in self._alarms and self._reject_chart is not None:
             rows[_REJECTS] = self._reject_chart.add(rejected, index)
         if score is not None and threshold is not None and not rejected:
@@ -219,19 +269,38 @@ class DriftMonitor:
         x, y = displacement(thumbnail, template)
         return {"position_x": float(x), "position_y": float(y)}
 
-    def _learn_from(self, values: Any, thumbnail: NDArray[np.float32], score: float | None) -> None:
+    def _require_kind(self, values: Mapping[str, float]) -> None:
+        """Frames have the measures of those before: a mono frame has no balance of colours."""
+        known = set(self._values) - {_SCORE, "position_x", "position_y"}
+        if known and known != set(values):
+            had, has = ("colour" if "balance_0" in kind else "mono" for kind in (known, values))
+            raise SettingError(
+                f"[drift] the monitor learned {had} frames, and this one is {has}: it was neither "
+                "learned nor compared. Set the camera back, or learn again with --drift-reset."
+            )
+
+    def _learn_from(self, image: NDArray[Any], found: FrameMeasures, score: float | None) -> None:
+        self._unsaved = True
         if self._shape_seen < self._shape:
-            self._sum += thumbnail
+            self._sum += found.thumbnail
             self._shape_seen += 1
             count = self._shape_seen
         else:
-            row = {**values, **self._position(thumbnail)}
-            # What is used of these is their order in time alone: how sluggish they are.
-            row |= {} if score is None else {_SCORE: score}
-            if self._values and set(row) != set(self._values):
-                return  # a frame of another kind than those before
+            moves = light_moves(
+                image, found.values, full_scale=self._full_scale, mosaic=self._mosaic
+            )
+            row = {**found.values, **self._position(found.thumbnail)}
+            # What is used of scores is their order in time alone: how sluggish they are. Mode
+            # decide has none of most frames, and so its streams have no chart of them.
+            if score is None:
+                self._values.pop(_SCORE, None)
+            elif not self._values or _SCORE in self._values:
+                row[_SCORE] = score
             for name, value in row.items():
                 self._values.setdefault(name, []).append(float(np.float32(value)))
+            for name, move in moves.items():
+                sums = self._moves.setdefault(name, [0.0] * len(MEASURES))
+                self._moves[name] = [s + m for s, m in zip(sums, move, strict=True)]
             count = len(self._values["brightness"])
         if self.armed:
             self._arm()
@@ -241,10 +310,9 @@ class DriftMonitor:
 
     def _arm(self) -> None:
         """Make the charts from what was learned."""
-        names = (*self._values, _KS, _REJECTS) if _SCORE in self._values else (
-            *self._values, _REJECTS
+        self._charts = names = (
+            *self._values, *LIGHTS, *([_KS] if _SCORE in self._values else []), _REJECTS
         )  # fmt: skip
-        self._charts = names
         for name, column in self._values.items():
             values = np.array(column)
             scores = normal_scores(values, np.sort(values))
@@ -256,6 +324,12 @@ class DriftMonitor:
                     spread=spread,
                     false_alarms=share_of(name, names),
                 )
+        columns = {name: np.array(self._values[name]) for name in MEASURES}
+        for name, sums in self._moves.items():
+            self._light[name] = LightChart(
+                name, columns, np.array(sums), false_alarms=share_of(name, names)
+            )
+            self._spread[name] = self._light[name].spread
         self._reject_chart = RejectChart(
             self._rejects,
             self._frames,
@@ -288,7 +362,7 @@ class DriftMonitor:
             return
         state = DriftState(
             format="pyad_edge drift state",
-            format_version=1,
+            format_version=2,
             engine_sha256=self._engine,
             shape=self._shape,
             learn=self._learn,
@@ -297,9 +371,11 @@ class DriftMonitor:
             frames=self._frames,
             rejects=self._rejects,
             values=self._values,
+            moves=self._moves,
             alarms=[AlarmState(**one.to_dict()) for one in self._alarms.values()],
         )
         write_state(self._path, state)
+        self._unsaved = False
 
 
 def _pixels(runtime: Watched) -> tuple[float, bool]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from pyad_edge.drift.light import LIGHTS, MEASURES
 from pyad_edge.drift.statistics import CELLS
 from pyad_edge.engine_fields import Sha256, StrictModel
 from pyad_edge.engine_format import canonical_json, strict_json
@@ -22,6 +23,7 @@ __all__ = [
     "write_state",
 ]
 
+_FORMAT, _VERSION = "pyad_edge drift state", 2  # 1 knew no charts of light
 _MAX_BYTES = 64 << 20
 _ACK = b"pyad_edge drift acknowledged\n"
 _Count = Annotated[int, Field(ge=0)]
@@ -47,7 +49,7 @@ class DriftState(StrictModel):
     """
 
     format: Literal["pyad_edge drift state"]
-    format_version: Literal[1]
+    format_version: Literal[2]
     engine_sha256: Sha256
     shape: Annotated[int, Field(ge=20, le=100_000)]
     learn: Annotated[int, Field(ge=100, le=100_000)]
@@ -56,6 +58,7 @@ class DriftState(StrictModel):
     frames: _Count  # with a verdict, while learning
     rejects: _Count  # among them
     values: dict[str, list[float]]  # by chart, in order of time
+    moves: dict[str, list[float]]  # by chart of light: sums over these frames, see light_moves
     alarms: list[AlarmState]
 
     @model_validator(mode="after")
@@ -65,6 +68,12 @@ class DriftState(StrictModel):
             raise ValueError("columns of different lengths")
         if self.shape_seen > self.shape or self.rejects > self.frames:
             raise ValueError("counts that contradict each other")
+        if set(self.moves) - set(LIGHTS) or any(
+            len(m) != len(MEASURES) for m in self.moves.values()
+        ):
+            raise ValueError("moves of no known light")
+        if bool(self.moves) != bool(lengths - {0}):
+            raise ValueError("values and moves that do not belong together")
         if lengths - {0} and self.shape_seen < self.shape:
             raise ValueError("values before the thumbnail was complete")
         return self
@@ -74,7 +83,7 @@ def read_state(path: Path) -> DriftState | None:
     """A state file; None where there is none.
 
     Raises:
-        SettingError: if it is damaged, or somebody else could have written it.
+        SettingError: if it is damaged, of another version, or somebody else could have written it.
     """
     try:
         data = read_private(path, limit=_MAX_BYTES + 1)
@@ -83,18 +92,42 @@ def read_state(path: Path) -> DriftState | None:
         if len(data) > _MAX_BYTES:
             raise ValueError("too long")
         text = data.decode("ascii")
-        strict_json(text)
+        version = _version(strict_json(text))
+        if version not in (None, _VERSION):
+            raise SettingError(_other_version(path, version))
         return DriftState.model_validate_json(text)
     except UnsafeError as error:
         raise SettingError(
             f"[drift] {error}, so what it says about the camera cannot be trusted. Make it this "
             "user's alone (chown, chmod go-w), or name another file."
         ) from error
+    except SettingError:
+        raise
     except (ValidationError, ValueError) as error:
         raise SettingError(
             f"[drift] {path} is no drift state of pyad_edge, or is damaged. Name another file, or "
             "learn again with --drift-reset."
         ) from error
+
+
+def _version(content: object) -> object:
+    """Of a file that says it is a drift state; None: of none."""
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        return None
+    return content.get("format_version")
+
+
+def _other_version(path: Path, version: object) -> str:
+    newer = isinstance(version, int) and version > _VERSION
+    cause, way = (
+        ("a newer", "Update pyad_edge")
+        if newer
+        else ("an earlier", "Learn again with --drift-reset, while the line is in order")
+    )
+    return (
+        f"[drift] {path} was learned by {cause} version of the monitor (format {version}, this one "
+        f"reads {_VERSION}), whose measures are others. {way}, or name another file."
+    )
 
 
 def write_state(path: Path, state: DriftState) -> None:

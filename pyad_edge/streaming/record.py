@@ -94,6 +94,7 @@ class Inspection:
         triggers: that this inspection answers for: 1; 0 for a notice or a frame that came twice;
             more where a fault stands for a number of triggers at once.
         drift: alarms of the camera's drift monitor that stand; they change no verdict.
+        drift_error: why that monitor could not take this frame; the verdict stands.
         image: the frame as it was inspected, None where there was none. Not part of ``to_dict``.
     """
 
@@ -110,13 +111,15 @@ class Inspection:
     dropped: int = 0
     triggers: int = 1
     drift: tuple[DriftAlarm, ...] = ()
+    drift_error: str | None = None
     image: NDArray[np.generic] | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """One JSON object: everything except arrays; a result's own entries lie beside the rest.
 
         ``frame`` is ``index``, ``timestamp`` is ``captured_at``, ``fault`` the code and ``error``
-        the reason, both absent where there is a verdict. ``drift`` is absent where no alarm stands.
+        the reason, both absent where there is a verdict. ``drift`` is absent where no alarm stands,
+        ``drift_error`` where the monitor took the frame.
         """
         record: dict[str, Any] = {
             "camera": self.camera,
@@ -138,4 +141,6 @@ class Inspection:
             record |= {"fault": self.fault.code.value, "error": self.fault.reason}
         if self.drift:
             record["drift"] = [alarm.to_dict() for alarm in self.drift]
+        if self.drift_error is not None:
+            record["drift_error"] = self.drift_error
         return record

@@ -165,6 +165,8 @@ class Stream:
         """End it: no further inspections; closing twice is harmless."""
         self._forget.detach()
         self._core.close()
+        for monitor in self._drift.values():
+            monitor.close()
 
     def status(self) -> dict[str, CameraStatus]:
         """Every camera at this moment; may be called from any thread."""
@@ -220,7 +222,10 @@ class Stream:
             image=ticket.image,
         )
         monitor = self._drift.get(ticket.camera)
-        return replace(inspection, drift=monitor.observe(inspection)) if monitor else inspection
+        if monitor is None:
+            return inspection
+        alarms = monitor.observe(inspection)
+        return replace(inspection, drift=alarms, drift_error=monitor.trouble)
 
 
 @dataclass(eq=False)

@@ -113,7 +113,7 @@ class _Lowering:
         graph.initializer.extend(kept)
 
     def _is_float(self, name: str) -> bool:
-        return self._types.get(name, _FLOAT) == _FLOAT
+        return bool(self._types.get(name, _FLOAT) == _FLOAT)
 
     def _input(self, operator: str, position: int, name: str, *, wide: bool) -> str:
         """The name under which an operator finds an input in its own type."""

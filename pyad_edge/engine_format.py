@@ -12,6 +12,7 @@ import math
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,7 @@ def strict_json(text: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+@lru_cache(maxsize=64)
 def little_endian(dtype: str) -> np.dtype[Any]:
     """The byte order of the file for a dtype name such as ``float32``."""
     order: np.dtype[Any] = np.dtype(dtype).newbyteorder("<")
@@ -113,9 +115,15 @@ def layout(tensors: Mapping[str, TensorEntry]) -> list[Slot]:
     return slots
 
 
-def engine_header(manifest: Manifest) -> bytes:
-    """The one header that a file with this manifest has, its 8-byte length included."""
-    text = canonical_json(manifest.model_dump(mode="json"))
+def engine_header(manifest: Manifest, text: str | None = None) -> bytes:
+    """The one header that a file with this manifest has, its 8-byte length included.
+
+    Args:
+        manifest: what the file holds.
+        text: its canonical JSON, where that is known already.
+    """
+    if text is None:
+        text = canonical_json(manifest.model_dump(mode="json"))
     table: dict[str, object] = {
         "__metadata__": {
             METADATA_KEY: text,

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import struct
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -67,8 +68,8 @@ def verify_bytes(
     """
     size = len(data)
     header = _header(data, size, source)
-    manifest = _manifest(header, source)
-    canonical = engine_header(manifest)
+    manifest, text = _manifest(header, source)
+    canonical = engine_header(manifest, text)
     if bytes(data[: len(canonical)]) != canonical:
         raise engine_error(
             source, "is damaged: its header is not the one its manifest demands", RECOPY
@@ -111,7 +112,8 @@ def _header(data: bytes | NDArray[np.uint8], size: int, source: str) -> bytes:
     return bytes(data[8 : 8 + length])
 
 
-def _manifest(header: bytes, source: str) -> Manifest:
+def _manifest(header: bytes, source: str) -> tuple[Manifest, str]:
+    """The manifest, and its canonical JSON."""
     try:
         table = strict_json(header)
     except ValueError as error:
@@ -144,7 +146,7 @@ def _manifest(header: bytes, source: str) -> Manifest:
     if len(manifest.tensors) > MAX_TENSORS:
         what = f"lists {len(manifest.tensors):,} tensors; at most {MAX_TENSORS} are allowed"
         raise engine_error(source, what, _EXPORT)
-    return manifest
+    return manifest, text
 
 
 def _check_version(fields: object, source: str) -> None:
@@ -162,6 +164,7 @@ def _check_version(fields: object, source: str) -> None:
         raise engine_error(source, what, _UPDATE)
 
 
+@cache
 def _installed() -> str:
     return f"the installed pyad_edge {importlib.metadata.version('pyad_edge')}"
 

@@ -7,7 +7,8 @@ A field that may come once and comes twice is refused too: protobuf would merge 
 from __future__ import annotations
 
 import struct
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from pyad_edge.onnx_gate.errors import GateError
 from pyad_edge.onnx_gate.limits import MAX_NAME_BYTES, MAX_TEXT_BYTES
@@ -125,6 +126,19 @@ _SCHEMAS: dict[str, dict[int, _Field]] = {
     },
 }
 _LENGTHS = {_NAME: MAX_NAME_BYTES, _TEXT: MAX_TEXT_BYTES}
+_Reader = Callable[[Wire, int, int], Any]  # of a field as :meth:`Wire.fields` gives it
+_NO_FORM = -1  # of a field that is refused: no wire type is it
+
+
+class _Known(NamedTuple):
+    """A row of the tables above, made ready once: thousands of fields are read by it."""
+
+    name: str
+    again: bool
+    form: int  # wire type
+    read: _Reader
+    packed: _Reader | None  # reads a list of it in one field
+    refusal: str  # what to say to any other wire type
 
 
 def read_message(wire: Wire, kind: str, start: int, end: int) -> Message:
@@ -136,54 +150,89 @@ def read_message(wire: Wire, kind: str, start: int, end: int) -> Message:
     Raises:
         GateError: if a field is unknown, refused, of another type, or comes twice.
     """
-    schema = _SCHEMAS[kind]
+    table = _KNOWN[kind]
     found: Message = {}
     for number, form, a, b in wire.fields(start, end):
-        known = schema.get(number)
+        known = table.get(number)
         if known is None:
             raise GateError(f"its {kind} has a field {number} that is not known here")
-        name, type_, again = known
+        name, again, wanted, read, packed, refusal = known
         if again:
             values = found.setdefault(name, [])
-            if form == LENGTH and type_ in (_INT64, _FLOAT):  # packed
-                values += _packed(wire, type_, a, b)
+            if form == wanted:
+                values.append(read(wire, a, b))
+            elif form == LENGTH and packed is not None:
+                values += packed(wire, a, b)
             else:
-                values.append(_value(wire, kind, name, type_, form, a, b))
+                raise GateError(refusal)
             continue
         if name in found:
             raise GateError(f"its {kind} has '{name}' twice")
-        found[name] = _value(wire, kind, name, type_, form, a, b)
+        if form != wanted:
+            raise GateError(refusal)
+        found[name] = read(wire, a, b)
     return found
 
 
-def _value(wire: Wire, kind: str, name: str, type_: str, form: int, a: int, b: int) -> Any:
+def _known(kind: str, name: str, type_: str, again: bool) -> _Known:
+    refusal = f"its {kind} has '{name}' of another type"
     if type_[0] == "!":
-        raise GateError(f"it {type_[1:]}")
-    if type_ in (_INT64, _INT32):
-        _expect(form == VARINT, kind, name)
-        return signed(a, 64 if type_ == _INT64 else 32)
+        return _Known(name, again, _NO_FORM, _range, None, f"it {type_[1:]}")
+    if type_ == _INT64:
+        return _Known(name, again, VARINT, _int64, _int64s, refusal)
+    if type_ == _INT32:
+        return _Known(name, again, VARINT, _int32, None, refusal)
     if type_ == _FLOAT:
-        _expect(form == FIXED32, kind, name)
-        return struct.unpack_from("<f", wire.data, a)[0]
-    _expect(form == LENGTH, kind, name)
+        return _Known(name, again, FIXED32, _float, _floats, refusal)
+    if type_ == _BYTES:
+        return _Known(name, again, LENGTH, _range, None, refusal)
     if type_ in _LENGTHS:
-        if b - a > _LENGTHS[type_]:
+        return _Known(name, again, LENGTH, _text(kind, name, _LENGTHS[type_]), None, refusal)
+    return _Known(name, again, LENGTH, _message(type_), None, refusal)
+
+
+def _int64(wire: Wire, a: int, b: int) -> int:
+    return signed(a, 64)
+
+
+def _int32(wire: Wire, a: int, b: int) -> int:
+    return signed(a, 32)
+
+
+def _float(wire: Wire, a: int, b: int) -> Any:
+    return struct.unpack_from("<f", wire.data, a)[0]
+
+
+def _range(wire: Wire, a: int, b: int) -> tuple[int, int]:
+    return a, b
+
+
+def _text(kind: str, name: str, most: int) -> _Reader:
+    def read(wire: Wire, a: int, b: int) -> str:
+        if b - a > most:
             raise GateError(f"its {kind} has {b - a:,} bytes of '{name}', too many")
         try:
             return str(wire.data[a:b], "utf-8")
         except UnicodeDecodeError:
             raise GateError(f"its {kind} has '{name}' that is no UTF-8") from None
-    if type_ == _BYTES:
-        return a, b
-    return read_message(wire, type_, a, b)
+
+    return read
 
 
-def _packed(wire: Wire, type_: str, a: int, b: int) -> list[Any]:
-    """Numbers side by side in one field."""
-    if type_ == _FLOAT:
-        if (b - a) % 4:
-            raise GateError("a list of numbers ends inside a number")
-        return list(struct.unpack(f"<{(b - a) // 4}f", wire.data[a:b]))
+def _message(kind: str) -> _Reader:
+    def read(wire: Wire, a: int, b: int) -> Message:
+        return read_message(wire, kind, a, b)
+
+    return read
+
+
+def _floats(wire: Wire, a: int, b: int) -> list[Any]:
+    if (b - a) % 4:
+        raise GateError("a list of numbers ends inside a number")
+    return list(struct.unpack(f"<{(b - a) // 4}f", wire.data[a:b]))
+
+
+def _int64s(wire: Wire, a: int, b: int) -> list[int]:
     numbers = []
     while a < b:
         value, a = wire.varint(a, b)
@@ -191,6 +240,7 @@ def _packed(wire: Wire, type_: str, a: int, b: int) -> list[Any]:
     return numbers
 
 
-def _expect(agrees: bool, kind: str, name: str) -> None:
-    if not agrees:
-        raise GateError(f"its {kind} has '{name}' of another type")
+_KNOWN: Mapping[str, Mapping[int, _Known]] = {
+    kind: {number: _known(kind, *row) for number, row in table.items()}
+    for kind, table in _SCHEMAS.items()
+}

@@ -51,12 +51,15 @@ class Wire:
             number, kind = key >> 3, key & 7
             if number == 0 or key >> 32:
                 raise GateError("a field has an impossible number")
-            if kind == VARINT:
-                value, at = self.varint(at, end)
-                yield number, kind, value, at
-                continue
-            if kind == LENGTH:
-                size, at = self.varint(at, end)
+            if kind in (VARINT, LENGTH):
+                if at < end and data[at] < 128:  # as most are: one byte
+                    size = data[at]
+                    at += 1
+                else:
+                    size, at = self.varint(at, end)
+                if kind == VARINT:
+                    yield number, kind, size, at
+                    continue
             elif kind in _WIDTHS:
                 size = _WIDTHS[kind]
             else:

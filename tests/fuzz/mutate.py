@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
+import numpy as np
 from engine_factory import put_together, take_apart
+
+from pyad_edge.engine_format import DTYPES
 
 __all__ = ["changed_bytes", "mutated_engine", "mutated_json", "mutated_onnx"]
 
@@ -31,6 +35,8 @@ _NUMBERS = (
     2**63,
     2**64,
 )
+_WIDTHS = {name: np.dtype(name).itemsize for name in DTYPES}
+_MOST_BYTES = 1 << 12  # of one tensor: more would only take time
 _VALUES: tuple[Any, ...] = (
     *_NUMBERS,
     *(-n for n in _NUMBERS),
@@ -76,36 +82,68 @@ def mutated_json(data: bytes, random: Random) -> bytes:
         return changed_bytes(data, random)
     if not isinstance(value, (dict, list)) or random.random() < 0.3:
         return changed_bytes(data, random)
-    _change_value(value, random)
+    for _ in range(_changes(random)):
+        _change_value(value, random)
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return (text + "\n").encode()
 
 
 def mutated_engine(data: bytes, random: Random) -> bytes:
-    """An engine with another manifest or other tensors, all hashes right again."""
+    """An engine with another manifest or other tensors, made to fit each other again."""
     try:
         table, manifest, body = take_apart(data)
-        entries = manifest["tensors"]
-        ranges = {name: table[name]["data_offsets"] for name in entries}
-        if random.random() < 0.5:
-            _change_value(manifest, random)
-        else:
-            name = random.choice(sorted(ranges))
-            start, end = ranges[name]
-            part = bytearray(body[start:end])
+        ranges = {name: entry["data_offsets"] for name, entry in table.items()}
+        parts = {name: bytearray(body[start:end]) for name, (start, end) in ranges.items()}
+        for _ in range(_changes(random)):
+            part = parts[random.choice(sorted(parts))]
+            if random.random() < 0.5 or not part:
+                _change_value(manifest, random)
+                continue
             for _ in range(random.randrange(1, 5)):
-                at = random.randrange(len(part))
-                part[at] = random.choice((0, 1, 127, 128, 255, random.randrange(256)))
-            body = body[:start] + bytes(part) + body[end:]
-        for name, (start, end) in ranges.items():
-            digest = hashlib.sha256(body[start:end]).hexdigest()
-            entries[name]["sha256"] = digest
-            table[name]["shape"] = entries[name]["shape"]
-        network = entries["network/onnx"]["sha256"]
-        manifest["backbone"]["onnx_sha256"] = network
-        return put_together(table, manifest, body)
+                part[random.randrange(len(part))] = random.choice(
+                    (0, 1, 127, 128, 255, random.randrange(256))
+                )
     except Exception:  # what is no engine any more has nothing to put right
         return changed_bytes(data, random)
+    try:
+        table, body = _put_right(manifest, parts)
+    except Exception:  # a table of tensors that no file can follow
+        body = body[: random.randrange(len(body) + 1)] if random.random() < 0.1 else body
+    return put_together(table, manifest, body)
+
+
+def _put_right(
+    manifest: dict[str, Any], parts: Mapping[str, bytes | bytearray]
+) -> tuple[dict[str, Any], bytes]:
+    """The header's table and the tensors' bytes that this manifest demands; it gets the hashes.
+
+    A tensor that its shape makes longer goes on with zeros, one that it makes shorter is cut.
+    """
+    entries = manifest["tensors"]
+    table, pieces, start = {}, [], 0
+    for name in sorted(entries, key=lambda name: (-_WIDTHS[entries[name]["dtype"]], name)):
+        dtype, shape = entries[name]["dtype"], entries[name]["shape"]
+        size = _WIDTHS[dtype] * math.prod(shape)
+        if not 0 <= size <= _MOST_BYTES:
+            raise ValueError("too large for a small file")
+        pieces.append(bytes(parts.get(name, b"")[:size]).ljust(size, b"\0"))
+        entries[name]["sha256"] = hashlib.sha256(pieces[-1]).hexdigest()
+        offsets = (start, start + size)
+        table[name] = {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": offsets}
+        start += size
+    for owner, prefix in (
+        (manifest, ""),
+        *((m, f"members/{i}/") for i, m in enumerate(manifest.get("members", ()), start=1)),
+    ):
+        owner["backbone"]["onnx_sha256"] = entries[f"{prefix}network/onnx"]["sha256"]
+    if "refinement" in manifest:
+        manifest["refinement"]["onnx_sha256"] = entries["refinement/onnx"]["sha256"]
+    return table, b"".join(pieces)
+
+
+def _changes(random: Random) -> int:
+    """How many changes at once."""
+    return random.randrange(1, 4)
 
 
 def _change_value(value: Any, random: Random) -> None:
@@ -134,11 +172,13 @@ def _change_value(value: Any, random: Random) -> None:
 
 
 def mutated_onnx(data: bytes, random: Random) -> bytes:
-    """A protobuf message with one field changed at any depth, all lengths right again."""
-    try:
-        return _change_message(data, random, 0)
-    except ValueError:
-        return changed_bytes(data, random)
+    """A protobuf message with fields changed at any depth, all lengths right again."""
+    for _ in range(_changes(random)):
+        try:
+            data = _change_message(data, random, 0)
+        except ValueError:
+            data = changed_bytes(data, random)
+    return data
 
 
 def _change_message(data: bytes, random: Random, depth: int) -> bytes:

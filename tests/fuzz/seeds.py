@@ -5,6 +5,7 @@ python tests/fuzz/seeds.py
 
 from __future__ import annotations
 
+import struct
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine_factory import (
+    Tensors,
     declared_engine,
     engine_bytes,
     ensemble_engine,
@@ -25,8 +27,9 @@ from engine_factory import (
     refined,
     small_engine,
 )
-from tiny_models import tiny_backbone
 
+from pyad_edge.engine_manifest import IndexErrors, IvfPqIndex, ManifestDraft, Tiling
+from pyad_edge.heads.ivfpq_layout import IvfPqLayout
 from pyad_edge.trust.statement import Statement, signature_bytes
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -103,18 +106,66 @@ def networks() -> dict[str, bytes]:
     }
 
 
+def tiled_engine() -> tuple[ManifestDraft, Tensors]:
+    """The declared engine with the smallest frames, tiles and mask: small files are fuzzed fast."""
+    draft, tensors = declared_engine()
+    assert draft.input is not None
+    tensors["golden/frames"] = tensors["golden/frames"][:, :8, :16]
+    tensors["input/mask"] = tensors["input/mask"][60:72, 4:20]
+    tiling = Tiling(size=(8, 8), overlap=(2, 2), align=(2, 2))
+    spec = draft.input.model_copy(update={"tiling": tiling, "frame_size": (12, 16)})
+    return draft.model_copy(update={"input": spec}), tensors
+
+
+def indexed_engine() -> tuple[ManifestDraft, Tensors]:
+    """The small engine with an index, laid out as faiss writes one; its codes mean nothing."""
+    draft, tensors = small_engine()
+    rows, dimensions = tensors["bank/features"].shape
+    lists, books = 2, 16
+    index = IvfPqLayout(M=rows, D=dimensions, nlist=lists, m=2, nbits=4)
+    head, codes, ends = index._sections(struct.pack("<Q", 1))
+    data = head + bytes(4 * lists * dimensions) + codes + bytes(4 * books * dimensions) + ends
+    data += struct.pack("<QQ", 2, rows - 2)
+    for ids in (range(2), range(2, rows)):
+        data += bytes(index.code_size * len(ids)) + struct.pack(f"<{len(ids)}q", *ids)
+    assert len(data) == index.size
+    errors = IndexErrors(
+        pictures=2,
+        patches=32,
+        recall_at_1=0.5,
+        patch_mean=0.1,
+        patch_max=0.2,
+        image_mean=0.1,
+        image_max=0.2,
+        exact_searches=0,
+    )
+    settings = IvfPqIndex(
+        type="faiss_ivfpq",
+        faiss="1.9.0",
+        nlist=lists,
+        m=2,
+        nbits=4,
+        nprobe=1,
+        candidates=4,
+        errors=errors,
+    )
+    tensors["index/faiss"] = np.frombuffer(data, np.uint8)
+    return draft.model_copy(update={"index": settings}), tensors
+
+
 def engines() -> dict[str, bytes]:
     """An engine of each method and format."""
     made = {
         "patchcore": small_engine(),
-        "declared": declared_engine(),
+        "declared": tiled_engine(),
+        "indexed": indexed_engine(),
         "reconpatch": reconpatch_engine(),
         "ensemble": ensemble_engine(),
         "recontrast": recontrast_engine(),
         "grad": grad_engine(),
         "fod": fod_engine(),
         "refined": refined(*small_engine()),
-        "network": small_engine(onnx=tiny_backbone((2, 2))),
+        "refined_score": refined(*small_engine(), score="maximum"),
     }
     return {name: engine_bytes(*parts) for name, parts in made.items()}
 

@@ -29,13 +29,16 @@ class Target:
 
     Attributes:
         accepts: the bytes' fate: True if they were taken, False if they were refused in words.
-        mutate: changes bytes so that they get past checksums; takes them and a random generator.
+        mutate: makes one to three changes that get past checksums; takes bytes and a random
+            generator.
         modules: what coverage is measured in.
+        most: bytes of an input at most; a larger one costs time and takes no other path.
     """
 
     accepts: Callable[[bytes], bool]
     mutate: Callable[[bytes, Any], bytes]
     modules: tuple[str, ...]
+    most: int
 
 
 def _engine(data: bytes) -> bool:
@@ -94,8 +97,8 @@ _READER = ("pyad_edge.engine_", "pyad_edge.pixel_formats", "pyad_edge.heads.ivfp
 _TRUST = ("pyad_edge.trust.state", "pyad_edge.trust.statement")
 
 TARGETS: Mapping[str, Target] = {
-    "engine": Target(_engine, mutated_engine, _READER),
-    "onnx": Target(_onnx, mutated_onnx, ("pyad_edge.onnx_gate",)),
-    "signature": Target(_signature, mutated_json, _TRUST),
-    "versions": Target(_versions, mutated_json, _TRUST),
+    "engine": Target(_engine, mutated_engine, _READER, 8192),
+    "onnx": Target(_onnx, mutated_onnx, ("pyad_edge.onnx_gate",), 4096),
+    "signature": Target(_signature, mutated_json, _TRUST, 2048),
+    "versions": Target(_versions, mutated_json, _TRUST, 2048),
 }

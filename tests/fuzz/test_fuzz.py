@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from fuzz.targets import TARGETS
+
+from pyad_edge import engine_memory_bank_checks
+from pyad_edge.onnx_gate import model
 
 CORPUS = Path(__file__).parent / "corpus"
 RUNS = {"engine": 600, "onnx": 4000, "signature": 3000, "versions": 3000}
@@ -28,8 +32,34 @@ def test_mutations_are_accepted_or_refused_in_words(name: str) -> None:
     target, random, found = TARGETS[name], Random(7), seeds(name)
     fates = []
     for _ in range(RUNS[name]):
-        data = random.choice(found)
-        for _ in range(random.randrange(1, 4)):
-            data = target.mutate(data, random)
+        data = target.mutate(random.choice(found), random)
         fates.append(target.accepts(data))
     assert len(fates) // 100 < sum(fates) < len(fates)
+
+
+def test_a_gate_that_trusts_the_order_of_nodes_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model, "_check_order", lambda model: None)
+    _find("onnx", KeyError)
+
+
+def test_a_reader_that_trusts_the_table_of_tensors_is_found_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    match = engine_memory_bank_checks.match_tensors
+
+    def trusting(*args: Any) -> tuple[dict[str, int], str | None]:
+        return match(*args)[0], None
+
+    monkeypatch.setattr(engine_memory_bank_checks, "match_tensors", trusting)
+    _find("engine", KeyError)
+
+
+def _find(name: str, error: type[Exception]) -> None:
+    """The fault shows in one of as many mutations as above, and in no seed."""
+    target, random, found = TARGETS[name], Random(7), seeds(name)
+    assert all(target.accepts(seed) for seed in found)
+    mutations = (target.mutate(random.choice(found), random) for _ in range(RUNS[name]))
+    with pytest.raises(error):
+        _ = [target.accepts(mutation) for mutation in mutations]

@@ -12,12 +12,14 @@ quiet machine only: --quiet.
 from __future__ import annotations
 
 import argparse
+import ctypes
+import os
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from pyad_edge import Runtime, ops
 from pyad_edge.streaming import inspect_sources
 from pyad_edge.streaming.simulate import Ledger, SimulatedLine
 
-SAMPLES = 600  # of memory, handles and threads, at least, in a whole run
+SAMPLES = 1200  # of memory, handles and threads in a whole run
 WARM_UP = 0.2  # of the run: caches, pools and the allocator's arenas fill
 TENTHS = 10
 SLOPE_MB_H, SLOWER = 1.0, 1.05  # what is allowed
@@ -39,34 +41,63 @@ CHUNK = 50_000  # triggers of a camera in one line, so that a run of any length 
 
 
 class Gauges:
-    """Readings of this process over time, in arrays whose size does not grow."""
+    """Readings of this process, as many in each part of the run, in an array that does not grow.
 
-    COLUMNS = ("seconds", "frames", "memory_mb", "handles", "threads")
+    As many, because a reading takes time: were there more at the begin than at the end, the first
+    tenth would look slower than it is.
+    """
+
+    COLUMNS = ("seconds", "frames", "memory_mb", "allocated_mb", "handles", "threads")
 
     def __init__(self) -> None:
-        self._table = np.full((4 * SAMPLES, len(self.COLUMNS)), 0.0)
+        self._table = np.full((SAMPLES + 1, len(self.COLUMNS)), 0.0)
         self._used = 0
-        self._every_s = 0.05
-        self._next = 0.0
+        self._allocated = allocated_megabytes()
 
-    def look(self, seconds: float, frames: int) -> None:
-        """Read, if it is time to. When the table is full, every second reading is dropped."""
-        if seconds < self._next:
+    def look(self, seconds: float, frames: int, *, progress: float) -> None:
+        """Read, if it is time to.
+
+        Args:
+            seconds, frames: so far.
+            progress: part of the run that is done.
+        """
+        if progress * SAMPLES < self._used or self._used == len(self._table):
             return
-        if self._used == len(self._table):
-            half = self._used // 2
-            self._table[:half] = self._table[::2]
-            self._used, self._every_s = half, 2 * self._every_s
         handles = sum(1 for _ in Path("/proc/self/fd").iterdir())
-        row = (seconds, frames, resident_megabytes(), handles, threading.active_count())
+        threads = threading.active_count()
+        row = (seconds, frames, resident_megabytes(), self._allocated(), handles, threads)
         self._table[self._used] = row
         self._used += 1
-        self._next = seconds + self._every_s
 
     def table(self) -> dict[str, NDArray[np.float64]]:
         """Columns by name."""
         used = self._table[: self._used]
         return {name: used[:, i].copy() for i, name in enumerate(self.COLUMNS)}
+
+
+class _Mallinfo(ctypes.Structure):
+    """mallinfo2(3): ``hblkhd`` bytes in mapped blocks, ``uordblks`` in use in the arenas."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+def allocated_megabytes() -> Callable[[], float]:
+    """Reads what malloc has handed out, in all arenas; 0 where it does not say.
+
+    Beside the resident memory it tells a leak from free memory that is kept in pieces.
+    """
+    try:
+        read = ctypes.CDLL(None).mallinfo2  # glibc 2.33
+    except AttributeError:
+        return lambda: 0.0
+    read.restype = _Mallinfo
+    return lambda: float((found := read()).hblkhd + found.uordblks) / 1e6
 
 
 class Latencies:
@@ -119,6 +150,7 @@ def summary(
     ]
     middle = {name: np.array([np.median(v[p]) for p in parts]) for name, v in table.items()}
     slope = theil_sen(middle["seconds"], middle["memory_mb"]) * 3600
+    allocated = theil_sen(middle["seconds"], middle["allocated_mb"]) * 3600
     p99 = latencies.p99_by_tenth()
     growth = {}
     for name in ("handles", "threads"):
@@ -134,6 +166,7 @@ def summary(
     return {
         **account,
         "memory_slope_mb_per_h": round(slope, 3),
+        "allocated_slope_mb_per_h": round(allocated, 3),
         "memory_mb": [round(float(middle["memory_mb"][n]), 1) for n in (0, -1)],
         "growth": growth,
         "p99_ms_by_tenth": [round(value, 3) for value in p99],
@@ -154,7 +187,7 @@ class Soak:
     def __init__(self, runtime: Runtime, pictures: list[Any], options: argparse.Namespace) -> None:
         self._runtime, self._pictures, self._options = runtime, pictures, options
         self.gauges, self.latencies = Gauges(), Latencies()
-        self._start = time.monotonic()
+        self._start, self._busy = time.monotonic(), sum(os.times()[:2])
         self._counts: Counter[str] = Counter()
         self._injected: Counter[str] = Counter()
         self._verdicts: Counter[str] = Counter()
@@ -172,7 +205,11 @@ class Soak:
         counts = self._counts
         answered = sum(self._verdicts.values())
         return {
-            "seconds": round(time.monotonic() - self._start, 1),
+            "seconds": round(seconds := time.monotonic() - self._start, 1),
+            "triggers_per_s": round(counts["triggers"] / seconds, 1),
+            "processor_s_per_1000_triggers": round(
+                1000 * (sum(os.times()[:2]) - self._busy) / max(1, counts["triggers"]), 3
+            ),
             "triggers": counts["triggers"],
             "verdicts": dict(sorted(self._verdicts.items())),
             "faults": counts["faults"],
@@ -183,6 +220,12 @@ class Soak:
             "exact": counts["triggers"] == answered + counts["faults"] + counts["dropped"]
             and not counts["twice"],
         }
+
+    def _progress(self, seconds: float, done: int) -> float:
+        options = self._options
+        if options.frames is not None:
+            return float(done / options.frames)
+        return float(seconds / (60 * options.minutes))
 
     def _next_chunk(self) -> int:
         options, done = self._options, self._counts["triggers"]
@@ -227,7 +270,9 @@ class Soak:
                 else:
                     self._counts["faults"] += inspection.triggers
                 done = sum(one.answers + one.dropped for one in ledgers.values())
-                self.gauges.look(seconds, before + done)
+                self.gauges.look(
+                    seconds, before + done, progress=self._progress(seconds, before + done)
+                )
                 if all(one.answers + one.dropped >= each for one in ledgers.values()):
                     break
             watchdog.stop()

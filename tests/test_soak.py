@@ -39,14 +39,18 @@ def test_tenths_of_the_latencies_agree_with_numpy() -> None:
 
 def test_gauges_keep_their_size_and_the_whole_run() -> None:
     gauges = soak.Gauges()
-    for n in range(20_000):
-        gauges.look(0.06 * n, n)
+    for n in range(20_001):
+        gauges.look(0.06 * n, n, progress=n / 20_000)
+        gauges.look(0.06 * n, n, progress=n / 20_000)
     table = gauges.table()
-    assert soak.SAMPLES <= len(table["seconds"]) <= 4 * soak.SAMPLES
+    assert len(table["seconds"]) == soak.SAMPLES + 1
     assert table["seconds"][0] == 0
     assert table["seconds"][-1] > 0.99 * 0.06 * 20_000
+    tenths = np.histogram(table["frames"], np.linspace(0, 20_000, 11))[0]
+    assert tenths.max() - tenths.min() <= 2, "as many in each part of the run"
     assert (np.diff(table["seconds"]) > 0).all()
     assert (table["memory_mb"] > 1).all()
+    assert (table["allocated_mb"] < table["memory_mb"] + 1000).all()
     assert (table["handles"] > 0).all()
 
 

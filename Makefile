@@ -4,7 +4,9 @@ PYTHON ?= python3
 PIP := -m pip --disable-pip-version-check
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(shell find cmake csrc pyad_edge export -type f ! -name '*.pyc')
 
-.PHONY: demo test docs native asan tsan neon gpu cuda-emulated cuda-all fuzz soak kills aarch64 aarch64-run lock sbom clean
+comma := ,
+
+.PHONY: demo test docs native asan tsan neon fuzz-native fuzz-replay threads gpu cuda-emulated cuda-all fuzz soak kills aarch64 aarch64-run lock sbom clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/pyad-edge demo --out demo-out
@@ -55,6 +57,41 @@ native asan tsan neon:
 	cmake -S . -B build/$@ $(generator) -DPYAD_PYTHON=OFF -DPYAD_NATIVE_TESTS=ON -DPYAD_NATIVE_ONLY="$(only)" $(options) >build/$@.log 2>&1 || { cat build/$@.log; exit 1; }
 	cmake --build build/$@ --parallel
 	$(runner) build/$@/native_tests $(tests)
+
+# The programs of cmake/native_programs.cmake, built where the tests of the same sanitizers are.
+fuzz-native fuzz-replay threads: generator := $(if $(shell command -v ninja),-G Ninja)
+define native-program
+	@mkdir -p build
+	cmake -S . -B build/$(1) $(generator) -DPYAD_PYTHON=OFF -DPYAD_SANITIZE=$(2) $(4) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }
+	cmake --build build/$(1) --parallel --target $(3)
+endef
+undefined := address,undefined,float-cast-overflow
+
+# libFuzzer on a native entry point (target= one of tests/native/fuzz) for runs= inputs or, if that is less, seconds=.
+fuzz-native: target := preprocess
+fuzz-native: runs := 200000
+fuzz-native: seconds := 0
+fuzz-native: work = build/fuzz-native/corpus/$(target)
+fuzz-native:
+	@command -v clang++ >/dev/null || { echo "make fuzz-native needs libFuzzer, which comes with clang: apt-get install clang"; exit 1; }
+	$(call native-program,fuzz-native,fuzzer-no-link$(comma)$(undefined),native_fuzz,-DPYAD_FUZZ=ON -DCMAKE_CXX_COMPILER=clang++)
+	mkdir -p $(work)
+	build/fuzz-native/native_fuzz --target=$(target) $(work) $(wildcard tests/native/fuzz/corpus/$(target)) -artifact_prefix=build/fuzz-native/$(target)- \
+	  -max_len=256 -len_control=0 -timeout=20 -rss_limit_mb=2048 -runs=$(runs) -max_total_time=$(seconds) -print_final_stats=1
+
+# The same targets with any compiler: their corpus, and runs= seeded random inputs for each.
+fuzz-replay: runs := 1000
+fuzz-replay:
+	$(call native-program,asan,$(undefined),native_replay,-DPYAD_NATIVE_TESTS=ON)
+	cd build/asan && ./native_replay ../../tests/native/fuzz/corpus --runs=$(runs) $(if $(target),--target=$(target))
+
+# Eight threads of so many calls= each on what a Runtime shares between threads, under both sanitizers.
+threads: calls := 100000
+threads:
+	$(call native-program,tsan,thread,native_threads,-DPYAD_NATIVE_TESTS=ON)
+	$(call native-program,asan,$(undefined),native_threads,-DPYAD_NATIVE_TESTS=ON)
+	$(shell setarch -R true 2>/dev/null && echo setarch -R) build/tsan/native_threads $(calls)
+	build/asan/native_threads $(calls)
 
 # Mutated files for a reader (target= engine, onnx, signature or versions), with atheris.
 fuzz: target := onnx

@@ -1,8 +1,12 @@
-"""The C++ tests of tests/native: plain, under the sanitizers, and for 64-bit Arm under qemu."""
+"""The C++ tests of tests/native: plain, under the sanitizers, and for 64-bit Arm under qemu.
+
+And the programs beside them: the fuzz targets without libFuzzer, and threads.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -33,9 +37,9 @@ def build_folder() -> Iterator[None]:
         yield
 
 
-def make(target: str) -> subprocess.CompletedProcess[str]:
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["make", "--no-print-directory", target],
+        ["make", "--no-print-directory", *arguments],
         cwd=ROOT,
         env=ENVIRONMENT,
         capture_output=True,
@@ -99,7 +103,67 @@ def test_arm_gives_the_same_bits() -> None:
     assert re.search(r"^CPU levels: portable neon", passed("neon"), re.MULTILINE)
 
 
-def test_missing_cross_tools_are_named(tmp_path: Path) -> None:
+def declared_targets() -> list[str]:
+    names = [
+        name
+        for path in sorted((ROOT / "tests/native/fuzz").glob("*.cpp"))
+        for name in re.findall(r"^PYAD_FUZZ\((\w+)\)", path.read_text(), re.MULTILINE)
+    ]
+    assert names
+    return sorted(names)
+
+
+def test_every_fuzz_target_was_run_long_enough() -> None:
+    figures = json.loads((ROOT / "benchmarks/results/fuzz_native.json").read_text())
+    runs = figures["runs"]
+    assert sorted(run["target"] for run in runs) == declared_targets()
+    assert figures["executions"] == sum(run["executions"] for run in runs)
+    for run in runs:
+        assert run["executions"] >= 200_000 or run["seconds"] >= 300, run["target"]
+        assert run["executions"] == sum(run["by_level"].values()) > run["refused"]
+        assert run["crashes"] == 0, run["target"]
+
+
+@pytest.mark.slow
+def test_fuzz_targets_hold_without_libfuzzer(tmp_path: Path) -> None:
+    """The corpus of every target, and some hundreds of random inputs for each."""
+    needs_sanitizer(SANITIZERS["asan"], tmp_path)
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    done = make("fuzz-replay", "runs=300")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    line = r"^(\w+): ran (\d+) \((.+)\), refused (\d+), (\d+) of the corpus"
+    found = re.findall(line, done.stdout, re.MULTILINE)
+    assert sorted(target for target, *_ in found) == declared_targets()
+    for target, ran, levels, refused, corpus in found:
+        seeds = list((ROOT / "tests/native/fuzz/corpus" / target).iterdir())
+        assert int(corpus) == len(seeds) > 0, target
+        assert int(ran) == 300 + len(seeds), target
+        assert int(refused) < int(ran), f"{target} works on nothing"
+        assert [level.split()[0] for level in levels.split(", ")] == list(
+            threads.available_cpu_levels()
+        )
+
+
+@pytest.mark.slow
+def test_eight_threads_give_the_bits_of_one(tmp_path: Path) -> None:
+    for sanitizer in SANITIZERS.values():
+        needs_sanitizer(sanitizer, tmp_path)
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    done = make("threads", "calls=300")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    assert done.stdout.count("8 threads of 300 calls: 2400 calls, 0 differ") == len(SANITIZERS)
+
+
+@pytest.mark.parametrize(
+    ("target", "command"),
+    [
+        ("neon", "apt-get install g++-aarch64-linux-gnu qemu-user"),
+        ("fuzz-native", "apt-get install clang"),
+    ],
+)
+def test_missing_tools_are_named(target: str, command: str, tmp_path: Path) -> None:
     make_program = shutil.which("make")
     if make_program is None:
         pytest.skip("make is not installed")
@@ -108,7 +172,7 @@ def test_missing_cross_tools_are_named(tmp_path: Path) -> None:
         assert found is not None
         (tmp_path / tool).symlink_to(found)
     done = subprocess.run(
-        [make_program, "neon"],
+        [make_program, target],
         cwd=ROOT,
         env={"PATH": str(tmp_path)},
         capture_output=True,
@@ -116,4 +180,4 @@ def test_missing_cross_tools_are_named(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode != 0
-    assert "apt-get install g++-aarch64-linux-gnu qemu-user" in done.stdout
+    assert command in done.stdout

@@ -37,10 +37,17 @@ def relight(image: NDArray[Any], factor: float, *, full_scale: float) -> NDArray
         factor: above 0.
         full_scale: largest value of the pixels.
     """
+    if image.dtype == np.uint8:  # each of 256 levels once
+        levels = np.arange(256, dtype=np.uint8)
+        return np.asarray(_relit(levels, factor, full_scale)[image])
+    return _relit(image, factor, full_scale)
+
+
+def _relit(image: NDArray[Any], factor: float, full_scale: float) -> NDArray[Any]:
     lit = np.minimum(image.astype(np.float32) * np.float32(factor), np.float32(full_scale))
     if factor < 1.0:
         lit = np.where(image >= _FULL * full_scale, image, lit)
-    return (lit if image.dtype.kind == "f" else np.rint(lit)).astype(image.dtype)
+    return np.asarray(lit if image.dtype.kind == "f" else np.rint(lit)).astype(image.dtype)
 
 
 def light_moves(

@@ -84,8 +84,10 @@ def mutated_json(data: bytes, random: Random) -> bytes:
         return changed_bytes(data, random)
     for _ in range(_changes(random)):
         _change_value(value, random)
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return (text + "\n").encode()
+    try:
+        return (json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n").encode()
+    except RecursionError:
+        return changed_bytes(data, random)
 
 
 def mutated_engine(data: bytes, random: Random) -> bytes:
@@ -103,13 +105,13 @@ def mutated_engine(data: bytes, random: Random) -> bytes:
                 part[random.randrange(len(part))] = random.choice(
                     (0, 1, 127, 128, 255, random.randrange(256))
                 )
+        try:
+            table, body = _put_right(manifest, parts)
+        except Exception:  # a table of tensors that no file can follow
+            body = body[: random.randrange(len(body) + 1)] if random.random() < 0.1 else body
+        return put_together(table, manifest, body)
     except Exception:  # what is no engine any more has nothing to put right
         return changed_bytes(data, random)
-    try:
-        table, body = _put_right(manifest, parts)
-    except Exception:  # a table of tensors that no file can follow
-        body = body[: random.randrange(len(body) + 1)] if random.random() < 0.1 else body
-    return put_together(table, manifest, body)
 
 
 def _put_right(

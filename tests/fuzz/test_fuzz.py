@@ -37,6 +37,13 @@ def test_mutations_are_accepted_or_refused_in_words(name: str) -> None:
     assert len(fates) // 100 < sum(fates) < len(fates)
 
 
+def test_a_number_beyond_floats_is_mutated_too() -> None:
+    """JSON reads 1e999 as infinity, which is not JSON again."""
+    engine = next(seed for seed in seeds("engine") if b"0.001" in seed)
+    mutated = TARGETS["engine"].mutate(engine.replace(b"0.001", b"1e999"), Random(1))
+    assert not TARGETS["engine"].accepts(mutated)
+
+
 def test_a_gate_that_trusts_the_order_of_nodes_is_found_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

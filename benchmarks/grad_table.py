@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -148,23 +149,26 @@ def _work(row: dict[str, Any]) -> tuple[int, int]:
     return _steps(settings), sum(f"steps_{level}" in settings for level in LEVELS)
 
 
-def main() -> None:
-    text = PAGE.read_text()
-    for name, make in (
-        ("box", box),
-        ("watch", watch),
-        ("mtd", mtd),
-        ("ablation", ablation),
-        ("validation", validation),
-    ):
+def with_tables(text: str) -> str:
+    """The page's text with tables of the result files."""
+    for name, make in TABLES.items():
         pattern = re.compile(rf"<!-- table: grad {name} -->\n.*?<!-- end -->", re.DOTALL)
         found = pattern.search(text)
         if found is None:
             raise SystemExit(f"{PAGE} has no place for the table grad {name}.")
         start, end = found.span()
         text = f"{text[:start]}<!-- table: grad {name} -->\n{make()}<!-- end -->{text[end:]}"
-    PAGE.write_text(text)
+    return text
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "box": box,
+    "watch": watch,
+    "mtd": mtd,
+    "ablation": ablation,
+    "validation": validation,
+}
 
 
 if __name__ == "__main__":
-    main()
+    PAGE.write_text(with_tables(PAGE.read_text()))

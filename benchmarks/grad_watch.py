@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--level", type=int, default=136)
     parser.add_argument("--every", type=int, default=1000, help="steps")
     parser.add_argument("--steps", type=int, default=SETTINGS["box"]["detector_steps"])
+    parser.add_argument("--resume", action="store_true", help="keep the rows that are there")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -79,6 +80,8 @@ def main() -> None:
     pictures = inputs(root, options.level)
     checkpoint = options.folder / "box-seed0" / f"detector-{options.level}.safetensors"
     rows: list[dict[str, Any]] = []
+    if options.resume and options.out.exists():
+        rows = json.loads(options.out.read_text())["rows"]
     while not rows or rows[-1]["step"] < options.steps:
         if checkpoint.exists():
             detector, step = detector_of(checkpoint)

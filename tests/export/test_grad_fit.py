@@ -95,6 +95,19 @@ def test_a_stopped_training_goes_on_to_the_same_weights(data, tmp_path):
         train_grad(data, out, settings=other, work=WorkFolder(work_folder(out), resume=True))
 
 
+def test_a_training_that_was_too_short_goes_on(data, tmp_path):
+    out = tmp_path / "box.pyad"
+    own = settings(levels=(136,), detector_steps=2)
+    short = train_grad(data, out, settings=own)
+    longer = own.model_copy(update={"detector_steps": 5})
+    report = train_grad(data, out, settings=longer, work=WorkFolder(work_folder(out), resume=True))
+    assert report.reused == {136: (9, 13, 17)}
+    assert report.losses != short.losses
+    rows = (work_folder(out) / "detector-136.csv").read_text().splitlines()[1:]
+    assert [int(row.split(",")[0]) for row in rows] == [1, 2, 3, 4, 5]
+    assert Runtime(out).engine.manifest.training.settings["steps_136"] == 5
+
+
 def test_a_level_may_be_trained_otherwise(data, tmp_path):
     own = settings(samples=3, diffusion_steps=2, detector_steps=2)
     report = train_grad(data, tmp_path / "box.pyad", settings=settings(), by_level={68: own})

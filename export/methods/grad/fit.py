@@ -258,8 +258,12 @@ def normal_maxima(
 
 
 def _trained_with(settings: GradSettings) -> dict[str, Any]:
-    """What must be equal for a checkpoint to fit; what only the export reads may change."""
-    free = {"levels", "fusion", "sigma", "false_reject", "memory_limit"}
+    """What must be equal for a checkpoint to fit.
+
+    What only the export reads may change. So may the number of steps: a training that was too short
+    goes on, its learning rate as it would be at this step of the longer one.
+    """
+    free = {"levels", "fusion", "sigma", "false_reject", "memory_limit", "detector_steps"}
     return settings.model_dump(mode="json", exclude=free)
 
 

@@ -42,8 +42,7 @@ def table(found: list[dict[str, Any]]) -> str:
         else:
             aurocs = [row.get(name) for name in ("engine_auroc", "image_auroc")]
             shown = " | ".join("" if value is None else f"{value:.4f}" for value in aurocs)
-            how = " golden" if row["not_run"] else ", emulated" if row.get("emulated") else ""
-            frames = f"{row['frames']}{how}"
+            frames = f"{row['frames']}{' golden' if row['not_run'] else ''}"
             refused = ", refused" if row["faults"] else ""
             lines.append(
                 f"{start}{frames} | {number(row['score_relative'])}{refused} "

@@ -120,7 +120,7 @@ def _source(rows: list[dict[str, Any]]) -> str:
     settings = own["settings"]
     commits = ", ".join(sorted({row["commit"] for row in rows}))
     inside = (
-        f", {settings['inside']:.0%} of them normal but for a region" if settings["inside"] else ""
+        f", {settings['inside']:.0%} of them normal but for a region" if settings.get("inside") else ""
     )
     shorter = [
         f"level {level}: {settings[f'diffusion_steps_{level}']:,} steps, "

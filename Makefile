@@ -75,8 +75,8 @@ fuzz-native: work = build/fuzz-native/corpus/$(target)
 fuzz-native:
 	@command -v clang++ >/dev/null || { echo "make fuzz-native needs libFuzzer, which comes with clang: apt-get install clang"; exit 1; }
 	$(call native-program,fuzz-native,fuzzer-no-link$(comma)$(undefined),native_fuzz,-DPYAD_FUZZ=ON -DCMAKE_CXX_COMPILER=clang++)
-	mkdir -p $(work)
-	build/fuzz-native/native_fuzz --target=$(target) $(work) $(wildcard tests/native/fuzz/corpus/$(target)) -artifact_prefix=build/fuzz-native/$(target)- \
+	$(PYTHON) tests/native/fuzz/corpus.py unpack tests/native/fuzz/corpus/$(target).hex $(work)
+	build/fuzz-native/native_fuzz --target=$(target) $(work) -artifact_prefix=build/fuzz-native/$(target)- \
 	  -max_len=256 -len_control=0 -timeout=20 -rss_limit_mb=2048 -runs=$(runs) -max_total_time=$(seconds) -print_final_stats=1
 
 # The same targets with any compiler: their corpus, and runs= seeded random inputs for each.

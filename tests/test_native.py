@@ -136,7 +136,7 @@ def test_fuzz_targets_hold_without_libfuzzer(tmp_path: Path) -> None:
     found = re.findall(line, done.stdout, re.MULTILINE)
     assert sorted(target for target, *_ in found) == declared_targets()
     for target, ran, levels, refused, corpus in found:
-        seeds = list((ROOT / "tests/native/fuzz/corpus" / target).iterdir())
+        seeds = (ROOT / f"tests/native/fuzz/corpus/{target}.hex").read_text().split()
         assert int(corpus) == len(seeds) > 0, target
         assert int(ran) == 300 + len(seeds), target
         assert int(refused) < int(ran), f"{target} works on nothing"

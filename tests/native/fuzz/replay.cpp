@@ -1,5 +1,5 @@
-// The targets without libFuzzer, under any compiler's sanitizers: every file of the corpus, then
-// seeded random inputs, half of them made of a file.
+// The targets without libFuzzer, under any compiler's sanitizers: every input of the corpus, then
+// seeded random inputs, half of them made of one of these.
 //
 //   native_replay CORPUS [--target=NAME] [--runs=N] [--seed=S]
 //
@@ -10,8 +10,7 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
-#include <map>
+#include <string>
 
 #include "../check.h"
 #include "target.h"
@@ -31,15 +30,16 @@ void keep_current() {
     std::fprintf(stderr, "the input is in fault.bin, %zu bytes\n", current.size());
 }
 
-std::vector<Input> corpus_of(const std::filesystem::path& folder) {
-    std::map<std::string, Input> sorted;
-    if (std::filesystem::is_directory(folder))
-        for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-            std::ifstream file(entry.path(), std::ios::binary);
-            sorted[entry.path().filename()] = Input(std::istreambuf_iterator<char>(file), {});
-        }
+// The inputs of a file of corpus.py; none where there is no such file.
+std::vector<Input> corpus_of(const std::filesystem::path& path) {
     std::vector<Input> all;
-    for (auto& [name, input] : sorted) all.push_back(std::move(input));
+    std::ifstream file(path);
+    for (std::string line; file >> line;) {
+        Input input;
+        for (size_t i = 0; i + 1 < line.size(); i += 2)
+            input.push_back(static_cast<uint8_t>(std::stoul(line.substr(i, 2), nullptr, 16)));
+        all.push_back(std::move(input));
+    }
     return all;
 }
 
@@ -99,7 +99,8 @@ int main(int argc, char** argv) {
     for (fuzz::Target& target : fuzz::targets()) {
         if (!only.empty() && target.name != only) continue;
         const auto begin = std::chrono::steady_clock::now();
-        const std::vector<Input> corpus = corpus_of(std::filesystem::path(folder) / target.name);
+        const std::vector<Input> corpus =
+            corpus_of(std::filesystem::path(folder) / (target.name + ".hex"));
         bool sound = true;
         for (const Input& input : corpus) sound = sound && run(target, input);
         check::Random random(static_cast<uint64_t>(seed));

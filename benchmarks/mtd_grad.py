@@ -37,13 +37,13 @@ from pyad_edge.export.methods.patchcore import make_settings as patchcore_settin
 from pyad_edge.export.train import train_patchcore
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "box": {"diffusion_steps": 4000, "samples": 160, "inside": 0.5, "detector_steps": 10000},
+    "box": {"diffusion_steps": 4000, "samples": 160, "inside": 0.5, "detector_steps": 8000},
     "mtd": {"diffusion_steps": 200, "samples": 24, "inside": 0.5, "detector_steps": 300},
 }
 # Levels that see less than a compartment of the box have less to learn from, and less time.
 BY_LEVEL: dict[str, dict[int, dict[str, Any]]] = {
     "box": {
-        level: {"diffusion_steps": 200, "samples": 24, "detector_steps": 300} for level in (34, 68)
+        level: {"diffusion_steps": 150, "samples": 16, "detector_steps": 200} for level in (34, 68)
     },
     "mtd": {},
 }

@@ -98,6 +98,8 @@ class TensorRtBackend:
         }
         self._engine_hash = cache_key or hashlib.sha256(model).hexdigest()
         self._model = lowered(model, self._precision)
+        # How a network is lowered may change from version to version.
+        self._network_hash = hashlib.sha256(self._model).hexdigest()
         self._logger = collector(self._trt)
         self._runtime = self._trt.Runtime(self._logger)
         self._engines: dict[tuple[int, ...], Any] = {}
@@ -204,6 +206,7 @@ class TensorRtBackend:
         """Of everything that a plan depends on: another driver or GPU builds another one."""
         if kind == "plan":
             parts |= {"precision": self._precision, "outputs": list(self._outputs), "tf32": False}
+            parts["network"] = self._network_hash
         version = str(self._trt.__version__)
         return key_of(kind=kind, backend=self.name, version=version, **self._hardware, **parts)
 

@@ -96,6 +96,8 @@ def test_fusion_normalises_each_level_and_takes_the_maximum_or_mean():
     means, deviations = [0.5, -1.0, 2.0], [2.0, 0.5, 1.5]
     network = model(means=means, deviations=deviations, input_size=(128, 128))
     assert network.levels == (34, 68, 136)
+    for level in network.levels:
+        network.usual(level).normal_()
     with torch.no_grad():
         maps, grids, fused = (
             network.level_maps(pictures),
@@ -107,7 +109,8 @@ def test_fusion_normalises_each_level_and_takes_the_maximum_or_mean():
     assert [m.shape[-1] for m in maps] == [26, 10, 2]
     for index, (raw, grid) in enumerate(zip(maps, grids, strict=True)):
         assert grid.shape == (1, 1, 32, 32)
-        extended = np.pad(raw[0, 0].numpy(), 3, mode="edge")
+        above = raw - network.usual(network.levels[index])
+        extended = np.pad(above[0, 0].numpy(), 3, mode="edge")
         expected = (extended - means[index]) / deviations[index]
         if index == 0:
             np.testing.assert_allclose(grid[0, 0].numpy(), expected, atol=1e-5)

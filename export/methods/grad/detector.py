@@ -177,7 +177,8 @@ class GradModel(nn.Module):  # type: ignore[misc]
     Attributes:
         detectors: by level's name: "34", "68", "136"; any of them may be missing, not all.
         means, deviations: (L,) float32 buffers, in the order of :attr:`levels`: of the largest
-            logit of normal pictures that the detectors were not trained on.
+            logit, above what is usual at its place, of normal pictures that the detectors were not
+            trained on.
         preset: key of PRESETS.
         fusion: of the levels' normalised maps at every cell: their maximum or their mean.
         input_size: (H, W) of the pictures.
@@ -203,11 +204,20 @@ class GradModel(nn.Module):  # type: ignore[misc]
         self.preset, self.input_size, self.fusion = preset, input_size, fusion
         self.register_buffer("means", torch.tensor(means or [0.0] * len(levels)))
         self.register_buffer("deviations", torch.tensor(deviations or [1.0] * len(levels)))
+        for level in levels:
+            h, w = (
+                (side // LEVELS[level] + 2 * BORDER - PATCH) // STRIDE + 1 for side in input_size
+            )
+            self.register_buffer(f"usual_{level}", torch.zeros(1, 1, h, w))
 
     @property
     def levels(self) -> tuple[int, ...]:
         """Ascending."""
         return tuple(int(name) for name in self.detectors)
+
+    def usual(self, level: int) -> torch.Tensor:
+        """(1, 1, h, w): mean logits of normal pictures, place by place, which are subtracted."""
+        return self.get_buffer(f"usual_{level}")
 
     def level_maps(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """(N, 3, H, W) to logits (N, 1, H / 4f - 6, W / 4f - 6), one a level, not normalised."""
@@ -223,7 +233,8 @@ class GradModel(nn.Module):  # type: ignore[misc]
         H, W = pictures.shape[-2:]
         grids = []
         for index, logits in enumerate(self.level_maps(pictures)):
-            scores = (logits - self.means[index]) / self.deviations[index]
+            above = logits - self.usual(self.levels[index])
+            scores = (above - self.means[index]) / self.deviations[index]
             whole = functional.pad(scores, (BORDER,) * 4, mode="replicate")
             if whole.shape[-2:] != (H // STRIDE, W // STRIDE):
                 size = (H // STRIDE, W // STRIDE)

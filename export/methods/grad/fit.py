@@ -31,7 +31,7 @@ __all__ = [
     "LevelFit",
     "fit",
     "generated_windows",
-    "normal_maxima",
+    "normal_maps",
     "steps_of",
     "train_detector",
 ]
@@ -49,6 +49,7 @@ GENERATOR_SETTINGS = (
 )  # fmt: skip
 """What generated windows follow from; the others may change without generating anew."""
 NO_OTHERS: Mapping[int, GradSettings] = MappingProxyType({})
+EVEN = 10  # pictures, as it were, whose logits are the same everywhere: few say little of a place
 SMALLEST_DEVIATION = 1e-3  # logits; a level whose normal maxima do not differ must not divide by 0
 
 
@@ -136,9 +137,13 @@ def fit(
         input_size=settings.input_size,
         fusion=settings.fusion,
     )
-    maxima = normal_maxima(model, held, progress=progress)
-    model.means.copy_(maxima.mean(dim=0))
-    model.deviations.copy_(maxima.std(dim=0).clamp_min(SMALLEST_DEVIATION))
+    for index, maps in enumerate(normal_maps(model, held, progress=progress)):
+        usual = maps.mean(dim=0, keepdim=True)
+        usual = usual.mean() + (usual - usual.mean()) * len(maps) / (len(maps) + EVEN)
+        maxima = (maps - usual).flatten(1).amax(dim=1)
+        model.usual(model.levels[index]).copy_(usual)
+        model.means[index] = maxima.mean()
+        model.deviations[index] = maxima.std().clamp_min(SMALLEST_DEVIATION)
     return model.eval(), tuple(fits)
 
 
@@ -240,21 +245,22 @@ def train_detector(
     return trainer, report
 
 
-def normal_maxima(
+def normal_maps(
     model: GradModel, source: PictureSource, *, progress: ProgressCall = silent
-) -> torch.Tensor:
-    """(N, L) largest logit of every picture and level, not normalised.
+) -> list[torch.Tensor]:
+    """(N, 1, h, w) logits of all pictures, for each level; not normalised.
 
     Raises:
         DataError: if a picture cannot be read.
     """
-    rows = []
+    found: list[list[torch.Tensor]] = [[] for _ in model.levels]
     for index in range(len(source)):
         with torch.no_grad():
             maps = model.level_maps(torch.from_numpy(source.batch([index])))
-        rows.append(torch.stack([one.amax() for one in maps]))
+        for own, one in zip(found, maps, strict=True):
+            own.append(one)
         progress("normal scores", index + 1, len(source))
-    return torch.stack(rows)
+    return [torch.cat(own) for own in found]
 
 
 def _trained_with(settings: GradSettings) -> dict[str, Any]:

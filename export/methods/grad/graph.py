@@ -43,17 +43,24 @@ class LevelGraph(nn.Module):  # type: ignore[misc]
 
     What the coordinates add to the first layer does not depend on the picture: it becomes that
     layer's bias, one number a channel and position. So do the scales and shifts of the layers
-    PLACED, which take in their layer's bias. The level's normalisation is affine, so the last
-    layer's weights take it in. All are computed in float64 and rounded once.
+    PLACED, which take in their layer's bias. The level's normalisation is affine: the last layer's
+    weights take in its scale, and its bias is one number a position, which takes in the offset. All
+    are computed in float64 and rounded once.
 
     Args:
         detector: trained; left as it is.
         size: (H, W) of the level's picture, without its border.
-        offset, scale: logits become (logit - offset) / scale.
+        offset, scale: logits become (logit - offset) / scale; the offset is (1, 1, h, w), or one
+            number.
     """
 
     def __init__(
-        self, detector: Detector, size: tuple[int, int], *, offset: float, scale: float
+        self,
+        detector: Detector,
+        size: tuple[int, int],
+        *,
+        offset: float | torch.Tensor,
+        scale: float,
     ) -> None:
         super().__init__()
         first = detector.layers[0]
@@ -71,8 +78,10 @@ class LevelGraph(nn.Module):  # type: ignore[misc]
         for index, layer in enumerate(detector.layers[1:], start=1):
             (kernel, _), (stride, _) = layer.kernel_size, layer.stride
             h, w = (h - kernel) // stride + 1, (w - kernel) // stride + 1
+            last = index == len(detector.layers) - 1
+            own_bias = index not in PLACED and not last
             copied = nn.Conv2d(
-                layer.in_channels, layer.out_channels, kernel, stride, bias=index not in PLACED
+                layer.in_channels, layer.out_channels, kernel, stride, bias=own_bias
             ).requires_grad_(False)
             copied.weight.copy_(layer.weight)
             if index in PLACED:
@@ -80,12 +89,13 @@ class LevelGraph(nn.Module):  # type: ignore[misc]
                 shift = shift + factor * layer.bias.detach().double()[:, None, None]
                 self.register_buffer(f"scale_{index}", factor.float().contiguous())
                 self.register_buffer(f"shift_{index}", shift.float().contiguous())
-            else:
+            elif own_bias:
                 copied.bias.copy_(layer.bias)
             self.layers.append(copied)
-        last = self.layers[-1]
-        last.weight.copy_((last.weight.double() / scale).float())
-        last.bias.copy_(((last.bias.double() - offset) / scale).float())
+        self.layers[-1].weight.copy_((self.layers[-1].weight.double() / scale).float())
+        less = torch.as_tensor(offset, dtype=torch.float64).expand(1, 1, h, w)
+        usual = (detector.layers[-1].bias.detach().double()[:, None, None] - less) / scale
+        self.register_buffer("last_bias", usual.float().contiguous())
 
     def forward(self, picture: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) to (N, 1, H / 4, W / 4), the edges repeated in both."""
@@ -96,7 +106,7 @@ class LevelGraph(nn.Module):  # type: ignore[misc]
             if index in PLACED:
                 x = x * self.get_buffer(f"scale_{index}") + self.get_buffer(f"shift_{index}")
             x = functional.relu(x)
-        found: torch.Tensor = _Extend.apply(self.layers[-1](x))
+        found: torch.Tensor = _Extend.apply(self.layers[-1](x) + self.last_bias)
         return found
 
 
@@ -130,7 +140,7 @@ class InferenceGraph(nn.Module):  # type: ignore[misc]
                     LevelGraph(
                         model.detectors[str(level)],
                         (H // LEVELS[level], W // LEVELS[level]),
-                        offset=offset,
+                        offset=offset + model.usual(level).double(),
                         scale=deviation * share,
                     )
                 )

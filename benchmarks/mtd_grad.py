@@ -38,7 +38,7 @@ from pyad_edge.export.train import train_patchcore
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "box": {"diffusion_steps": 4000, "samples": 160, "inside": 0.5, "detector_steps": 8000},
-    "mtd": {"diffusion_steps": 200, "samples": 24, "inside": 0.5, "detector_steps": 300},
+    "mtd": {"diffusion_steps": 100, "samples": 16, "inside": 0.5, "detector_steps": 200},
 }
 # Levels that see less than a compartment of the box have less to learn from, and less time.
 BY_LEVEL: dict[str, dict[int, dict[str, Any]]] = {

@@ -4,7 +4,8 @@
 
 Reads the checkpoints that ``mtd_grad.py --data box --folder DIR`` left. The mean logit over all
 patches, and the median over pictures of the largest, for training pictures, the test's good and
-defective ones, and the windows of each PatchDiff. Beside them, the learning curves on MTD.
+defective ones, and the windows of each PatchDiff, generated as a whole or in a region. Beside them,
+the learning curves on MTD.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def measure(folder: Path, level: int) -> dict[str, Any]:
         with torch.no_grad():
             inputs = level_input(torch.from_numpy(source.batch(range(len(source)))), level)
             found[name] = figures(detector(inputs))
-    where = inputs[0, 3:]
+    where, inside = inputs[0, 3:], SETTINGS["box"].get("inside", 0.0)
     for file in sorted(work.glob(f"samples-{level}-*.safetensors")):
         windows = load_checkpoint(file, expected={}).tensors
         places = windows["places"].numpy()
@@ -89,9 +90,14 @@ def measure(folder: Path, level: int) -> dict[str, Any]:
         own = cut(where, range(len(places)), places, (side, side))
         colours = windows["windows"].float() / 127.5 - 1
         with torch.no_grad():
-            found[file.stem.replace("samples", "generated")] = figures(
-                detector(torch.cat((colours, own), dim=1))
-            )
+            maps = detector(torch.cat((colours, own), dim=1))
+        name, whole = (
+            file.stem.replace("samples", "generated"),
+            len(maps) - round(inside * len(maps)),
+        )
+        found[name] = figures(maps[:whole])
+        if inside:
+            found[f"{name}-regions"] = figures(maps[whole:])
     return {
         "level": level,
         "steps": steps,

@@ -47,7 +47,8 @@ def watch() -> str:
     found = json.loads((RESULTS / "grad_watch.json").read_text())
     kinds = list(found["rows"][0]["image_auroc"])
     lines = [
-        f"Level {found['level']} on the test pictures of a box of seed {found['seed']}. "
+        f"Level {found['level']}, image AUROC on the test pictures of a box of seed "
+        f"{found['seed']}. "
         f"`{found['command']}`.",
         "",
         f"| step |{''.join(f' {kind} |' for kind in kinds)}",
@@ -56,6 +57,9 @@ def watch() -> str:
     for row in found["rows"]:
         figures = " | ".join(f"{row['image_auroc'][kind]:.4f}" for kind in kinds)
         lines.append(f"| {row['step']:,} | {figures} |")
+    if "engine" in found:
+        figures = " | ".join(f"{found['engine'][kind]:.4f}" for kind in kinds)
+        lines.append(f"| the engine, which takes off what is usual at a place | {figures} |")
     return "\n".join(lines) + "\n"
 
 
@@ -120,7 +124,9 @@ def _source(rows: list[dict[str, Any]]) -> str:
     settings = own["settings"]
     commits = ", ".join(sorted({row["commit"] for row in rows}))
     inside = (
-        f", {settings['inside']:.0%} of them normal but for a region" if settings.get("inside") else ""
+        f", {settings['inside']:.0%} of them normal but for a region"
+        if settings.get("inside")
+        else ""
     )
     shorter = [
         f"level {level}: {settings[f'diffusion_steps_{level}']:,} steps, "

@@ -3,7 +3,8 @@
     python benchmarks/grad_watch.py --folder DIR --level 136 --every 1000
 
 Reads the checkpoints that ``mtd_grad.py --data box --folder DIR`` writes, until the training's last
-step. Decisions about settings are taken on these figures, never on the box that is reported.
+step. ``--engine FILE`` adds what the finished engine gives on that box. Decisions about settings
+are taken on these figures, never on the box that is reported.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from grad_evidence import PREPROCESSING, detector_of
 from mtd_grad import BOX, SETTINGS
 from report import RESULTS, commit
 
+from pyad_edge import Runtime
 from pyad_edge.export.data import load_dataset
 from pyad_edge.export.demo.box import write_box_dataset
+from pyad_edge.export.evaluate import evaluate
 from pyad_edge.export.methods.grad.detector import level_input
 from pyad_edge.export.metrics import image_auroc
 from pyad_edge.export.training.pictures import PictureSource
@@ -70,6 +73,7 @@ def main() -> None:
     parser.add_argument("--level", type=int, default=136)
     parser.add_argument("--every", type=int, default=1000, help="steps")
     parser.add_argument("--steps", type=int, default=SETTINGS["box"]["detector_steps"])
+    parser.add_argument("--engine", type=Path, help="evaluate it instead, and add that")
     parser.add_argument("--resume", action="store_true", help="keep the rows that are there")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
@@ -77,6 +81,14 @@ def main() -> None:
     root = options.folder / "validation"
     if not root.exists():
         write_box_dataset(root, seed=SEED, **BOX | {"train": 2})
+    if options.engine is not None:
+        report = evaluate(Runtime(options.engine, threads=1), root)
+        found = json.loads(options.out.read_text())
+        found["engine"] = {one.name: one.image_auroc for one in report.rows if one.name != "good"}
+        found["engine"]["all"] = report.image_auroc
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
+        print(found["engine"])
+        return
     pictures = inputs(root, options.level)
     checkpoint = options.folder / "box-seed0" / f"detector-{options.level}.safetensors"
     rows: list[dict[str, Any]] = []

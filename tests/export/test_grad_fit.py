@@ -95,6 +95,14 @@ def test_a_stopped_training_goes_on_to_the_same_weights(data, tmp_path):
         train_grad(data, out, settings=other, work=WorkFolder(work_folder(out), resume=True))
 
 
+@pytest.mark.parametrize("count", [1, 7, 400])
+def test_usual_logits_are_means_with_pictures_that_are_even(count):
+    maps = np.random.default_rng(count).normal(size=(count, 1, 3, 4)).astype(np.float32)
+    even = np.full((fit.EVEN, 1, 3, 4), maps.mean())
+    expected = np.concatenate((maps, even)).mean(axis=0, keepdims=True)
+    np.testing.assert_allclose(fit.usual_logits(torch.from_numpy(maps)), expected, atol=1e-5)
+
+
 def test_a_training_that_was_too_short_goes_on(data, tmp_path):
     out = tmp_path / "box.pyad"
     own = settings(levels=(136,), detector_steps=2)

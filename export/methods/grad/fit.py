@@ -34,6 +34,7 @@ __all__ = [
     "normal_maps",
     "steps_of",
     "train_detector",
+    "usual_logits",
 ]
 
 EPOCHS = 2000
@@ -138,8 +139,7 @@ def fit(
         fusion=settings.fusion,
     )
     for index, maps in enumerate(normal_maps(model, held, progress=progress)):
-        usual = maps.mean(dim=0, keepdim=True)
-        usual = usual.mean() + (usual - usual.mean()) * len(maps) / (len(maps) + EVEN)
+        usual = usual_logits(maps)
         maxima = (maps - usual).flatten(1).amax(dim=1)
         model.usual(model.levels[index]).copy_(usual)
         model.means[index] = maxima.mean()
@@ -243,6 +243,15 @@ def train_detector(
         progress=progress,
     )
     return trainer, report
+
+
+def usual_logits(maps: torch.Tensor) -> torch.Tensor:
+    """What normal pictures' logits are at each place: (N, 1, h, w) to (1, 1, h, w).
+
+    Means over pictures, as if EVEN more of them had the mean of all places everywhere.
+    """
+    usual = maps.mean(dim=0, keepdim=True)
+    return usual.mean() + (usual - usual.mean()) * (len(maps) / (len(maps) + EVEN))
 
 
 def normal_maps(

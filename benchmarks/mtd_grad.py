@@ -8,7 +8,8 @@ the threshold) and evaluates as ``pyad-edge eval`` does, at the training's last 
 generated windows, so each PatchDiff is trained once. Beside GRAD: PatchCore with the built-in
 backbone and with ResNet-18. Rows are added to one file as they are done; one that is there is
 skipped. Settings were chosen on held-out training pictures and on a box of another seed, never on
-test. The MTD rows that are committed are of earlier settings, which each row holds.
+test. The MTD rows that are committed are of earlier settings, which each row holds. A row's
+train_seconds are those of the call that wrote its engine: of a resumed training, the last ones.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
-from onnx import numpy_helper  # noqa: E402
+from onnx import TensorProto, numpy_helper  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from pyad_edge.backends.int8 import quantize  # noqa: E402
@@ -262,4 +262,8 @@ def test_int8_leaves_pictures_and_scores_in_floating_point(network) -> None:
     (found,) = open_backend("onnxruntime", made, outputs=(OUTPUT,), input_size=SIZE, threads=1).run(
         batch
     )
-    assert np.abs(found - wanted).max() < 0.2 * wanted.max()
+    # Weights have 7 bits where the processor lacks VNNI: twice the rounding.
+    whole = [numpy_helper.to_array(t) for t in graph.initializer if t.data_type == TensorProto.INT8]
+    seven_bits = max(np.abs(weight.astype(int)).max() for weight in whole) <= 64
+    limit = 0.4 if seven_bits else 0.2
+    assert np.abs(found - wanted).max() < limit * wanted.max()

@@ -39,7 +39,7 @@ from report import (
 )
 
 from pyad_edge import Runtime, ops
-from pyad_edge.backends.openvino import load_openvino
+from pyad_edge.backends.openvino_core import openvino_core
 from pyad_edge.errors import BackendError, SettingError
 from pyad_edge.export.metrics import image_auroc
 from pyad_edge.export.targets.built import Built
@@ -233,7 +233,7 @@ def times(methods: list[str], folder: Path, threads: int, out: Path | None) -> N
 
 def has_bf16() -> bool:
     """Whether OpenVINO computes in bf16 on this processor."""
-    capabilities = load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capabilities = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "BF16" in capabilities
 
 

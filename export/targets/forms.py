@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pyad_edge.backends._common import thread_count
 from pyad_edge.backends.onnxruntime_session import first_line, open_session
-from pyad_edge.backends.openvino import load_openvino
+from pyad_edge.backends.openvino_core import load_openvino, openvino_core
 from pyad_edge.errors import BackendError
 from pyad_edge.pipeline import Pipeline
 from pyad_edge.result import Verdict
@@ -140,7 +140,7 @@ class OpenVinoForm:
 
     def __init__(self, description: bytes, weights: bytes, *, threads: int | None = None) -> None:
         ov = load_openvino()
-        core = ov.Core()
+        core = openvino_core()
         settings = {
             **OPENVINO_SETTINGS,
             "PERFORMANCE_HINT": "LATENCY",

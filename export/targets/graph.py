@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pyad_edge.backends.openvino import load_openvino
+from pyad_edge.backends.openvino_core import load_openvino, openvino_core
 from pyad_edge.backends.openvino_model import let_nan_through
 from pyad_edge.engine import Engine
 from pyad_edge.errors import BackendError
@@ -64,7 +64,7 @@ def build_openvino(engine: Engine, settings: ExportSettings, *, threads: int | N
     ov = load_openvino()
     graph = pipeline_graph(engine, settings)
     try:
-        model = ov.Core().read_model(graph.SerializeToString())
+        model = openvino_core().read_model(graph.SerializeToString())
     except Exception as error:  # RuntimeError, and what its parsers raise
         raise BackendError(
             f"[export] openvino {ov.__version__} cannot read the graph: "

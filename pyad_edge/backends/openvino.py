@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import platform
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -18,12 +17,12 @@ from pyad_edge.backends._common import (
     check_precision,
     installed_version,
     planned,
-    require_package,
     run_error,
     thread_count,
 )
 from pyad_edge.backends.base import Float32
 from pyad_edge.backends.int8 import int8_network
+from pyad_edge.backends.openvino_core import load_openvino, openvino_core
 from pyad_edge.backends.openvino_model import (
     convolutions,
     input_shape,
@@ -32,7 +31,7 @@ from pyad_edge.backends.openvino_model import (
 )
 from pyad_edge.errors import BackendError, SettingError
 
-__all__ = ["OpenVinoBackend", "OpenVinoSession", "examine", "load_openvino"]
+__all__ = ["OpenVinoBackend", "OpenVinoSession", "examine"]
 
 # precision: (what OpenVINO calls it as a hint, as a capability)
 _NAMES = {
@@ -44,8 +43,6 @@ _NAMES = {
 # What convolutions must then run in; int8 leaves the first one in floating point.
 _RUNS_IN = {"fp32": {"f32"}, "bf16": {"bf16"}, "fp16": {"f16"}, "int8": {"u8", "i8"}}
 _MAX_PLANS = 8  # compiled forms kept, one a batch shape
-_TELEMETRY = "openvino_telemetry"
-_importing = threading.Lock()
 
 
 class OpenVinoBackend:
@@ -93,7 +90,7 @@ class OpenVinoBackend:
         """
         self._ov = load_openvino()
         count = thread_count("openvino", threads)
-        self._core = self._ov.Core()
+        self._core = openvino_core()
         self._device = _device(self._core, device)
         self._precision = precision
         offered = _precisions(self._core, self._device)
@@ -306,7 +303,7 @@ def examine() -> dict[str, Any]:
     if found["version"] is None:
         return found
     try:
-        core = load_openvino().Core()
+        core = openvino_core()
         devices = tuple(core.available_devices)
         offered = {name: None for device in devices for name in _precisions(core, device)}
     except Exception as error:  # a doctor reports, whatever is wrong
@@ -319,26 +316,6 @@ def examine() -> dict[str, Any]:
         "precisions": tuple(offered),
         "why": why,
     }
-
-
-def load_openvino() -> Any:
-    """The package, imported in silence.
-
-    By itself the import reports the machine to Google Analytics and leaves files in ``~/intel``.
-    Where the package that does it is not installed, OpenVINO does without: it is made to seem so.
-
-    Raises:
-        BackendError: if it is missing or does not load.
-    """
-    with _importing:
-        hidden = "openvino" not in sys.modules and _TELEMETRY not in sys.modules
-        if hidden:
-            sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
-        try:
-            return require_package("openvino", extra="openvino", op="openvino")
-        finally:
-            if hidden:
-                del sys.modules[_TELEMETRY]
 
 
 def _device(core: Any, device: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,22 @@ from pyad_edge.backends import openvino as openvino_backend  # noqa: E402
 from pyad_edge.backends.openvino import OpenVinoBackend  # noqa: E402
 from pyad_edge.backends.registry import examine_backends, open_backend  # noqa: E402
 from pyad_edge.errors import BackendError, SettingError  # noqa: E402
+
+# The last owner of a network goes in another thread, as where a garbage collector finds it there.
+INTERRUPTED = """
+import os, signal, sys, threading
+from pyad_edge.backends.registry import open_backend
+
+held = [open_backend("openvino", sys.stdin.buffer.read(), outputs=("layer2",), input_size=(64, 64))]
+other = threading.Thread(target=held.clear)
+other.start()
+other.join()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -84,3 +102,12 @@ def test_what_lets_a_nan_through_changes_no_feature(monkeypatch: pytest.MonkeyPa
         np.testing.assert_array_equal(a + np.float32(1.0), b + np.float32(1.0))
         np.testing.assert_array_equal(a[b > 0], b[b > 0])
         assert np.abs(a - b).max() < 1e-28
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+def test_ctrl_c_is_heard_after_a_network_has_gone_in_another_thread() -> None:
+    """OpenVINO's Core owns the stack of the first thread's signal handlers."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], input=MODEL, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, b"interrupted\n"), done.stderr.decode()

@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline_graphs import draft_of, write
 
 from pyad_edge import Runtime
-from pyad_edge.backends.openvino import load_openvino
+from pyad_edge.backends.openvino_core import openvino_core
 from pyad_edge.errors import BackendError
 from pyad_edge.export.targets.export import ExportReport, export_engine
 from pyad_edge.export.targets.graph import build_onnx, build_openvino
@@ -87,7 +87,7 @@ def test_the_files_on_the_disk_give_the_scores(plain: Path, pictures: Path, tmp_
     expected = [runtime.infer(frame).score for frame in frames]
     session = onnxruntime.InferenceSession(tmp_path / "part.onnx")
     np.testing.assert_allclose(session.run(["score"], {"frame": frames})[0], expected, rtol=1e-5)
-    core = load_openvino().Core()
+    core = openvino_core()
     model = core.compile_model(tmp_path / "part.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = [float(model({"frame": frame[None]})["score"][0]) for frame in frames]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -130,7 +130,7 @@ def test_int8_ranges_come_from_the_pictures_that_are_named(plain: Path, pictures
 def test_openvino_computes_the_network_alone_in_another_precision(
     plain: Path, precision: str
 ) -> None:
-    core = load_openvino().Core()
+    core = openvino_core()
     capability = precision.upper()
     if capability not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip(f"this processor is not fast in {precision}")

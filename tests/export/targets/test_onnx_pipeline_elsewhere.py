@@ -21,6 +21,7 @@ from pipeline_graphs import (
 from tiny_engine import TinyEngine
 
 from pyad_edge import Runtime
+from pyad_edge.backends.openvino_core import openvino_core
 from pyad_edge.images import read_image
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "onnx" / "score.py"
@@ -86,11 +87,11 @@ def test_ten_lines_give_the_scores_of_every_head(name: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", HEADS)
 def test_openvino_takes_graphs_of_every_head(name: str, tmp_path: Path) -> None:
-    ov = pytest.importorskip("openvino")
+    pytest.importorskip("openvino")
     path = write(draft_of(name), tmp_path)
     model = graph_of(path, frame_size=(41, 53), batch=None, chunk_rows=32).model
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    core = ov.Core()
+    core = openvino_core()
     compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
     frames = random_frames(2)
     found = compiled({"frame": frames})

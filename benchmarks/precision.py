@@ -46,6 +46,8 @@ FORMS = (
     ("onnxruntime", "fp32", ""),
     ("openvino", "fp32", ""),
     ("openvino", "bf16", ""),
+    ("native", "fp32", ""),
+    ("native", "bf16", ""),
     ("torch", "fp32", ""),
     ("torch", "fp16", ""),
     ("torch", "bf16", ""),

@@ -1,4 +1,5 @@
-"""Convolutions in fp32 beside ONNX Runtime, OpenVINO and torch: single layers, whole networks.
+"""Convolutions beside ONNX Runtime, OpenVINO and torch: single layers in fp32, whole networks also
+in bf16 where the processor has it.
 
 python benchmarks/kernels/convolution.py
 
@@ -20,7 +21,7 @@ import onnxruntime
 from compare import Benchmark
 
 from pyad_edge.backends.registry import open_backend
-from pyad_edge.errors import BackendError
+from pyad_edge.errors import BackendError, SettingError
 from pyad_edge.ops._native import native
 from pyad_edge.reference.convolution import convolution as reference
 
@@ -37,7 +38,11 @@ LAYERS = [
     (3, 64, 256, 7, 2),
 ]
 NETWORKS = [("resnet18", 224), ("resnet18", 256), ("wide_resnet50_2", 224)]
-PEERS = ("onnxruntime", "openvino", "torch")
+# Of each precision, with the largest difference from onnxruntime in fp32.
+FORMS = {
+    "fp32": (("native", "onnxruntime", "openvino", "torch"), 1e-3),
+    "bf16": (("native", "openvino", "torch"), 0.1),
+}
 OUTPUTS = ("layer2", "layer3")
 
 
@@ -115,24 +120,30 @@ def networks(benchmark: Benchmark) -> None:
     for name, side in NETWORKS:
         model = resnet(name)
         picture = np.random.default_rng(0).standard_normal((1, 3, side, side), np.float32)
-        contenders = []
-        for backend in ("native", *PEERS):
-            try:
-                opened = open_backend(
-                    backend,
-                    model,
-                    outputs=OUTPUTS,
-                    input_size=(side, side),
-                    threads=benchmark.options.threads,
-                )
-            except BackendError as error:
-                benchmark.session.skip(f"convolution, {name}, {backend}", str(error))
-                continue
-            session = opened.session(1)
-            session.input[:] = picture
-            contenders.append((backend, partial(_run, session), 1e-3))
-        expected = next(run for peer, run, _ in contenders if peer == "onnxruntime")().copy()
-        benchmark.case(f"{name}, {side} px", expected, contenders)
+        expected: np.ndarray | None = None
+        for precision, (backends, tolerance) in FORMS.items():
+            contenders = []
+            for backend in backends:
+                try:
+                    opened = open_backend(
+                        backend,
+                        model,
+                        outputs=OUTPUTS,
+                        input_size=(side, side),
+                        threads=benchmark.options.threads,
+                        precision=precision,
+                    )
+                except (BackendError, SettingError) as error:
+                    what = f"convolution, {name}, {backend} {precision}"
+                    benchmark.session.skip(what, str(error))
+                    continue
+                session = opened.session(1)
+                session.input[:] = picture
+                contenders.append((f"{backend} {precision}", partial(_run, session), tolerance))
+                if backend == "onnxruntime":
+                    expected = _run(session).copy()
+            if contenders and expected is not None:
+                benchmark.case(f"{name}, {side} px, {precision}", expected, contenders)
 
 
 def _run(session: Any) -> np.ndarray:
@@ -141,7 +152,7 @@ def _run(session: Any) -> np.ndarray:
 
 
 def main() -> None:
-    benchmark = Benchmark("convolution: networks in float32")
+    benchmark = Benchmark("convolution: networks")
     layers(benchmark)
     networks(benchmark)
     benchmark.finish()

@@ -34,7 +34,8 @@ def main() -> None:
     _, test, is_defect = mtd_pictures()
     frames = [read_image(path) for path in test]
     found: dict[str, float] = {}
-    for backend, precision in (("onnxruntime", "fp32"), ("openvino", "bf16")):
+    forms = (("onnxruntime", "fp32"), ("openvino", "bf16"), ("native", "bf16"))
+    for backend, precision in forms:
         runtime = Runtime(
             options.engine, backend=backend, precision=precision, threads=options.threads
         )

@@ -88,7 +88,8 @@ class Plan {
 
 void register_convolution(py::module_& m) {
     py::class_<Network, std::shared_ptr<Network>>(m, "ConvolutionNetwork")
-        .def(py::init<int64_t, int64_t, int64_t>(), py::arg("C"), py::arg("H"), py::arg("W"))
+        .def(py::init<int64_t, int64_t, int64_t, bool>(), py::arg("C"), py::arg("H"), py::arg("W"),
+             py::arg("bf16") = false)
         .def("convolution", &convolution, py::arg("source"), py::arg("weights").noconvert(),
              py::arg("bias").noconvert(), py::arg("windows"), py::arg("residual"), py::arg("low"),
              py::arg("high"), py::arg("form"))

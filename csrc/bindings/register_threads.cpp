@@ -11,6 +11,7 @@ void register_threads(py::module_& m) {
     m.def("set_num_threads", &set_num_threads, py::arg("n"));
     m.def("cpu_level", [] { return level_name(active_level()); });
     m.def("set_cpu_level", &set_level, py::arg("name"));
+    m.def("has_bf16", &has_bf16);
     m.def("cpu_levels", [] {
         py::list names;
         for (const Level level : available_levels()) names.append(level_name(level));

@@ -6,6 +6,7 @@
 
 #include "convolution_kernels.h"
 #include "convolution_weights.h"
+#include "pyad/level.h"
 
 namespace pyad {
 namespace {
@@ -22,18 +23,22 @@ std::string shown(const TensorShape& s) {
     return std::to_string(s.C) + " x " + std::to_string(s.H) + " x " + std::to_string(s.W);
 }
 
-int64_t tiles(int64_t n) { return (n + kTile - 1) / kTile; }
-
 // Tiles that hang over the picture's edge, and few channels, cost more than multiplications saved.
-bool suits_winograd(const Windows& w, int64_t C, const TensorShape& out) {
+bool suits_winograd(const Windows& w, int64_t C, const TensorShape& out,
+                    const ConvolutionKernels& kernels) {
+    const int64_t tile = kernels.tile, positions = kernels.positions();
+    const auto tiles = [tile](int64_t n) { return (n + tile - 1) / tile; };
     return w.height == 3 && w.width == 3 && w.stride_y == 1 && w.stride_x == 1 && C >= kBlock &&
-           out.C >= kBlock && 3 * kPositions * tiles(out.H) * tiles(out.W) <= 2 * 9 * out.H * out.W;
+           out.C >= kBlock && 3 * positions * tiles(out.H) * tiles(out.W) <= 2 * 9 * out.H * out.W;
 }
 
 }  // namespace
 
-ConvolutionNetwork::ConvolutionNetwork(int64_t C, int64_t H, int64_t W)
-    : kernels_(convolution_kernels()) {
+ConvolutionNetwork::ConvolutionNetwork(int64_t C, int64_t H, int64_t W, bool bf16)
+    : kernels_(convolution_kernels()), bf16_kernels_(bf16 ? bf16_convolution_kernels() : nullptr) {
+    if (bf16 && !bf16_kernels_)
+        refuse("a processor and level with products in bf16 (AVX512_BF16), got level " +
+               std::string(level_name(active_level())));
     if (!within(1, C, kLargest) || !within(1, H, kLargest) || !within(1, W, kLargest))
         refuse("an input of 1 to 65536 channels, rows and columns, got " + shown({C, H, W}));
     push({}, {C, H, W});
@@ -92,7 +97,8 @@ int64_t ConvolutionNetwork::convolution(int64_t source, const float* weights, co
     step.other = residual;
     step.windows = windows;
     step.clip = clip;
-    step.winograd = suits_winograd(windows, C, out);
+    step.bf16 = bf16_kernels_ != nullptr;
+    step.winograd = suits_winograd(windows, C, out, kernels(step.bf16));
     if (form == ConvolutionForm::direct) step.winograd = false;
     if (form == ConvolutionForm::winograd) {
         if (windows.height != 3 || windows.width != 3 || windows.stride_y != 1 ||
@@ -101,10 +107,11 @@ int64_t ConvolutionNetwork::convolution(int64_t source, const float* weights, co
         step.winograd = true;
     }
     step.planes = source == 0 && C < kBlock && !step.winograd;
-    const int64_t panel = kernels_.panel_blocks * kBlock;
-    step.weights = step.winograd ? transform_weights(weights, K, C, panel)
+    // Rows of pairs are read at whole pairs.
+    if (step.planes && windows.stride_x % 2 != 0) step.bf16 = false;
+    step.weights = step.winograd ? transform_weights(weights, K, C, kernels(step.bf16))
                                  : pack_weights(weights, K, C, windows.height, windows.width,
-                                                step.planes, panel);
+                                                step.planes, kernels(step.bf16));
     step.bias.assign((K + kBlock - 1) / kBlock * kBlock, 0.0f);
     std::copy(bias, bias + K, step.bias.begin());
     return push(std::move(step), out);

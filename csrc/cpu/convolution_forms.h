@@ -45,8 +45,18 @@ void add_of(const float* a, const float* b, int64_t n, float low, float high, fl
 
 template <typename V, int R, int P>
 constexpr ConvolutionKernels convolution_of() {
-    return {P * V::width / kBlock, multiply_of<V, R, P>, convolve_of<V, R, P>, enter_tile_of<V>,
-            leave_tile_of<V>,      maximum_of<V>,        average_of<V>,        add_of<V>};
+    using F = F4<V>;
+    return {P * V::width / kBlock,
+            F::packed,
+            F::tile,
+            multiply_of<V, R, P>,
+            convolve_of<V, R, P>,
+            nullptr,
+            enter_tile_of<V, F>,
+            leave_tile_of<V, F>,
+            maximum_of<V>,
+            average_of<V>,
+            add_of<V>};
 }
 
 }  // namespace

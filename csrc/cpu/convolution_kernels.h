@@ -9,8 +9,11 @@
 namespace pyad {
 
 constexpr int64_t kBlock = 16;
-constexpr int64_t kTile = 4;        // pixels along an axis of a Winograd tile
-constexpr int64_t kPositions = 36;  // of a tile's transform, 6 by 6
+
+// Left and right factors of products are floats, or pairs of bfloat16 in a float's place (`packed`
+// 2): of two channels that follow each other, or of two pixels of a plane. A pair's products are
+// added to a float32 sum, the second first, each rounded (VDPBF16PS: to nearest even, subnormal
+// numbers are zero).
 
 // Rows of the left factor of a matrix product, read where they lie: element k of part s of row r is
 // first[r * stride + offsets[s] + k], k < length.
@@ -42,6 +45,10 @@ struct WindowRow {
 
 struct ConvolutionKernels {
     int64_t panel_blocks;  // blocks of output channels that are computed together
+    int64_t packed;        // numbers in a float's place
+    int64_t tile;          // pixels along an axis of a Winograd tile
+
+    int64_t positions() const { return (tile + 2) * (tile + 2); }  // of a tile's transform
 
     // out[r * stride + j] = sum over s, k of rows[r][s][k] * panel[s * length + k][j] for r < count
     // and j < 16 * blocks; the panel is (parts * length, 16 * blocks).
@@ -51,7 +58,11 @@ struct ConvolutionKernels {
     void (*convolve)(const Rows& rows, int64_t count, const float* panel, int64_t blocks,
                      const Epilogue& epilogue);
 
-    // Transforms the 6 by 6 pixels at `in`, one block: B^T d B to out[position * stride].
+    // n floats, packed; an odd one is paired with zero. Null where a float's place holds one.
+    void (*pack)(const float* from, int64_t n, float* to);
+
+    // Transforms the tile + 2 by tile + 2 pixels at `in`, one block: B^T d B to
+    // out[position * stride], packed.
     void (*enter_tile)(const float* in, int64_t row, float* out, int64_t stride);
     // A^T m A of one block, its first `height` by `width` pixels through the epilogue.
     void (*leave_tile)(const float* sums, int64_t stride, int64_t height, int64_t width,
@@ -68,9 +79,15 @@ extern const ConvolutionKernels convolution_portable;
 #ifdef PYAD_X86_LEVELS
 extern const ConvolutionKernels convolution_avx2;
 extern const ConvolutionKernels convolution_avx512;
+#ifdef PYAD_BF16_LEVEL
+extern const ConvolutionKernels convolution_avx512bf16;
+#endif
 #endif
 
 // The kernels of the level in use.
 const ConvolutionKernels& convolution_kernels();
+
+// Those that multiply in bfloat16; null where the level in use, or this processor, has none.
+const ConvolutionKernels* bf16_convolution_kernels();
 
 }  // namespace pyad

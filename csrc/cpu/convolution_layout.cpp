@@ -22,14 +22,14 @@ void Border::include(const Border& other) {
 }
 
 Border border_of(const ConvolutionNetwork::Step& step, const TensorShape& in,
-                 const TensorShape& out) {
+                 const TensorShape& out, int64_t tile) {
     if (step.kind != ConvolutionNetwork::Kind::convolution) return {};
     const Windows& w = step.windows;
     int64_t height = (out.H - 1) * w.stride_y + w.height,
             width = (out.W - 1) * w.stride_x + w.width;
     if (step.winograd) {  // whole tiles, which may hang over
-        height = (out.H + kTile - 1) / kTile * kTile + 2;
-        width = (out.W + kTile - 1) / kTile * kTile + 2;
+        height = (out.H + tile - 1) / tile * tile + 2;
+        width = (out.W + tile - 1) / tile * tile + 2;
     }
     return {w.top, w.left, beyond(height - w.top, in.H), beyond(width - w.left, in.W)};
 }

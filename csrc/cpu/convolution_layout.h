@@ -17,9 +17,9 @@ struct Border {
     void include(const Border& other);
 };
 
-// What a step's windows read beyond its source.
+// What a step's windows read beyond its source; `tile` of its kernels.
 Border border_of(const ConvolutionNetwork::Step& step, const TensorShape& in,
-                 const TensorShape& out);
+                 const TensorShape& out, int64_t tile);
 
 // Memory that is used from stage `begin` to stage `end`, both included; offset in floats.
 struct Region {

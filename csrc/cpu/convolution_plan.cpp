@@ -95,8 +95,9 @@ class ConvolutionSchedule {
         planes_.shape = network_->shape(0);
         planes_.unit = 1;
         for (const Step& step : network_->steps())
-            source_of(step).border.include(
-                border_of(step, network_->shape(step.source), network_->shape(step.target)));
+            source_of(step).border.include(border_of(step, network_->shape(step.source),
+                                                     network_->shape(step.target),
+                                                     network_->kernels(step.bf16).tile));
         for (Layout& layout : layouts_) layout.lay_out(N_);
         planes_.lay_out(N_);
     }
@@ -147,7 +148,7 @@ class ConvolutionSchedule {
     StepPlan plan_of(size_t s) {
         const Step& step = network_->steps()[s];
         return {step,
-                network_->kernels(),
+                network_->kernels(step.bf16),
                 source_of(step),
                 layouts_[step.target],
                 step.other < 0 ? nullptr : &layouts_[step.other],

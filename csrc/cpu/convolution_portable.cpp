@@ -44,4 +44,12 @@ const ConvolutionKernels& convolution_kernels() {
     return convolution_portable;
 }
 
+const ConvolutionKernels* bf16_convolution_kernels() {
+#ifdef PYAD_BF16_LEVEL
+    if (active_level() >= Level::avx512 && active_level() <= Level::avx512amx && has_bf16())
+        return &convolution_avx512bf16;
+#endif
+    return nullptr;
+}
+
 }  // namespace pyad

@@ -21,8 +21,14 @@ class DirectRows {
     // Row y of panel p of picture n to `out`, blocks at a stride.
     void write(int64_t n, int64_t p, int64_t y, float* out, int64_t out_block) const;
 
+    // The works before: packs the source where factors are pairs.
+    std::vector<Work> packing() const;
+
   private:
+    const float* row(int64_t n, int64_t y) const;  // of the source, from its windows' left on
+
     StepPlan plan_;
+    Layout packed_;  // of the source, in scratch; in numbers, of which `packed` fill a float
     std::vector<int64_t> offsets_;
     int64_t length_, depth_;
 };

@@ -28,41 +28,44 @@ class Tiles {
           out_(plan.out),
           other_(plan.other),
           memory_(plan.memory),
-          down_(rounded_up(plan.out.shape.H, kTile)),
-          across_(rounded_up(plan.out.shape.W, kTile)),
+          down_(rounded_up(plan.out.shape.H, kernels_.tile)),
+          across_(rounded_up(plan.out.shape.W, kernels_.tile)),
           count_(plan.N * down_ * across_) {}
 
     int64_t count() const { return count_; }
-    int64_t channels() const { return in_.blocks * kBlock; }
+    int64_t positions() const { return kernels_.positions(); }
+    // Floats that hold the channels of a position.
+    int64_t channels() const { return in_.blocks * kBlock / kernels_.packed; }
     int64_t panels() const { return rounded_up(out_.blocks, kernels_.panel_blocks); }
     int64_t panel() const { return kernels_.panel_blocks * kBlock; }
 
-    // Tile t's transform to (36, channels), positions at a stride.
+    // Tile t's transform to (positions, channels), positions at a stride.
     void enter(int64_t t, float* to, int64_t stride) const {
         const int64_t n = t / (down_ * across_);
-        const int64_t y = t / across_ % down_ * kTile - step_.windows.top;
-        const int64_t x = t % across_ * kTile - step_.windows.left;
+        const int64_t y = t / across_ % down_ * kernels_.tile - step_.windows.top;
+        const int64_t x = t % across_ * kernels_.tile - step_.windows.left;
         const float* from = memory_ + in_.at(n, 0, y, x);
         for (int64_t b = 0; b < in_.blocks; ++b)
-            kernels_.enter_tile(from + b * in_.block, in_.row, to + b * kBlock, stride);
+            kernels_.enter_tile(from + b * in_.block, in_.row, to + b * kBlock / kernels_.packed,
+                                stride);
     }
 
     // Products of tiles begin to end, entered at `from`, with panel p, and back to pixels; `sums`
-    // has room for (36, tiles, panel).
+    // has room for (positions, tiles, panel).
     void leave(int64_t begin, int64_t end, const float* from, int64_t stride, int64_t p,
                float* sums) const {
         const int64_t C = channels(), first = p * kernels_.panel_blocks, tiles = end - begin;
         const int64_t wide = std::min(kernels_.panel_blocks, out_.blocks - first);
         const int64_t columns = wide * kBlock, step = tiles * columns + kLine;
-        const float* weights = step_.weights.data() + first * kBlock * kPositions * C;
-        for (int64_t i = 0; i < kPositions; ++i)
+        const float* weights = step_.weights.data() + first * kBlock * positions() * C;
+        for (int64_t i = 0; i < positions(); ++i)
             kernels_.multiply({from + i * stride, C, &kNoOffset, 1, C}, tiles,
                               weights + i * C * columns, wide, sums + i * step, columns);
         for (int64_t t = begin; t < end; ++t) {
             const int64_t n = t / (down_ * across_);
-            const int64_t y = t / across_ % down_ * kTile, x = t % across_ * kTile;
-            const int64_t height = std::min(kTile, out_.shape.H - y);
-            const int64_t width = std::min(kTile, out_.shape.W - x);
+            const int64_t y = t / across_ % down_ * kernels_.tile, x = t % across_ * kernels_.tile;
+            const int64_t height = std::min(kernels_.tile, out_.shape.H - y);
+            const int64_t width = std::min(kernels_.tile, out_.shape.W - x);
             for (int64_t b = 0; b < wide; ++b) {
                 Epilogue e{step_.bias.data() + (first + b) * kBlock,
                            nullptr,
@@ -101,11 +104,12 @@ std::vector<Work> by_tiles(const Tiles& tiles, int threads) {
     return {{pieces, [=](int64_t piece) {
                  const int64_t begin = piece * T / pieces, end = (piece + 1) * T / pieces;
                  float* entered =
-                     thread_memory(kPositions * (stride + most * tiles.panel() + kLine));
+                     thread_memory(tiles.positions() * (stride + most * tiles.panel() + kLine));
                  for (int64_t t = begin; t < end; ++t)
                      tiles.enter(t, entered + (t - begin) * C, stride);
                  for (int64_t p = 0; p < tiles.panels(); ++p)
-                     tiles.leave(begin, end, entered, stride, p, entered + kPositions * stride);
+                     tiles.leave(begin, end, entered, stride, p,
+                                 entered + tiles.positions() * stride);
              }}};
 }
 
@@ -113,7 +117,7 @@ std::vector<Work> by_panels(const Tiles& tiles, int threads, float* const& memor
                             Region& scratch) {
     const int64_t T = tiles.count(), C = tiles.channels(), stride = T * C + kLine;
     const int64_t entering = std::min<int64_t>(T, 4 * threads), parts = rounded_up(T, kManyTiles);
-    scratch.size = kPositions * stride;
+    scratch.size = tiles.positions() * stride;
     const auto entered = [&scratch, &memory] { return memory + scratch.offset; };
     return {{entering,
              [=](int64_t piece) {
@@ -123,9 +127,9 @@ std::vector<Work> by_panels(const Tiles& tiles, int threads, float* const& memor
             {tiles.panels() * parts, [=](int64_t piece) {
                  const int64_t part = piece % parts;
                  const int64_t begin = part * T / parts, end = (part + 1) * T / parts;
-                 tiles.leave(
-                     begin, end, entered() + begin * C, stride, piece / parts,
-                     thread_memory(kPositions * (rounded_up(T, parts) * tiles.panel() + kLine)));
+                 tiles.leave(begin, end, entered() + begin * C, stride, piece / parts,
+                             thread_memory(tiles.positions() *
+                                           (rounded_up(T, parts) * tiles.panel() + kLine)));
              }}};
 }
 
@@ -133,7 +137,7 @@ std::vector<Work> by_panels(const Tiles& tiles, int threads, float* const& memor
 
 std::vector<Work> winograd_works(const StepPlan& plan) {
     const Tiles tiles(plan);
-    if (kPositions * tiles.channels() * plan.out.blocks * kBlock <= kCached)
+    if (tiles.positions() * tiles.channels() * plan.out.blocks * kBlock <= kCached)
         return by_tiles(tiles, plan.threads);
     return by_panels(tiles, plan.threads, plan.memory, plan.scratch);
 }

@@ -110,6 +110,14 @@ std::vector<Level> available_levels() {
     return levels;
 }
 
+bool has_bf16() {
+#ifdef PYAD_BF16_LEVEL
+    return available_levels().back() >= Level::avx512 && (cpuid(7, 1).eax & (1u << 5));
+#else
+    return false;
+#endif
+}
+
 Level active_level() {
     int level = active.load();
     if (level < 0) {

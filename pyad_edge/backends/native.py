@@ -1,4 +1,4 @@
-"""The kernels of pyad_edge itself: convolutional networks in fp32 with fewer multiplications."""
+"""The kernels of pyad_edge itself: convolutional networks with fewer multiplications."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pyad_edge.backends.native_graph import read_graph
 from pyad_edge.backends.native_plan import build_network
 from pyad_edge.errors import BackendError, ResourceError, SettingError
 from pyad_edge.ops._native import native
-from pyad_edge.ops.threads import cpu_level
+from pyad_edge.ops.threads import cpu_level, has_bf16
 
 __all__ = ["NativeBackend", "NativeSession", "examine"]
 
@@ -56,7 +56,8 @@ class NativeBackend:
             model: Bytes of an ONNX file: one float32 input (N, 3, H, W), weights inside.
             outputs: Names of the outputs wanted, in the wanted order, each (N, C, h, w) float32.
             input_size: (H, W) of sessions; none: what the network declares.
-            precision: fp32.
+            precision: fp32, or bf16 where the processor has AVX512_BF16: factors of products have
+                8 bits, sums and everything between steps are float32.
             device: ``cpu``.
             threads: At most so many of the kernels' threads work on one batch, 1 to 1024; all
                 usable cores where not given.
@@ -71,7 +72,8 @@ class NativeBackend:
                 f"[native] runs on the device cpu alone, got {device!r}. Leave the device out, or "
                 "choose another backend."
             )
-        check_precision("native", precision, ("fp32",), where="it")
+        check_precision("native", precision, _precisions(), where="it")
+        self._precision = precision
         self._threads = thread_count("native", threads)
         self._graph = read_graph(model)
         if not outputs:
@@ -112,7 +114,7 @@ class NativeBackend:
             "version": _version(),
             "provider": cpu_level(),
             "device": "cpu",
-            "precision": "fp32",
+            "precision": self._precision,
             "threads": self._threads,
         }
 
@@ -158,7 +160,9 @@ class NativeBackend:
         with self._lock:
             built = self._built.get(size)
             if built is None:
-                built = self._built[size] = build_network(self._graph, self._outputs, size)
+                built = self._built[size] = build_network(
+                    self._graph, self._outputs, size, bf16=self._precision == "bf16"
+                )
                 if len(self._built) > _MAX_SIZES:
                     self._built.popitem(last=False)
             self._built.move_to_end(size)
@@ -200,9 +204,13 @@ def examine() -> dict[str, Any]:
         "version": _version(),
         "state": "ok",
         "devices": ("cpu",),
-        "precisions": ("fp32",),
+        "precisions": _precisions(),
         "why": "",
     }
+
+
+def _precisions() -> tuple[str, ...]:
+    return ("fp32", "bf16") if has_bf16() and cpu_level().startswith("avx512") else ("fp32",)
 
 
 def _version() -> str:

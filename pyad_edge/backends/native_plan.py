@@ -48,21 +48,29 @@ class _Convolution:
 
 
 def build_network(
-    graph: Graph, outputs: Sequence[str], size: tuple[int, int]
+    graph: Graph, outputs: Sequence[str], size: tuple[int, int], *, bf16: bool = False
 ) -> tuple[Any, list[int]]:
     """The native network for pictures of one size, and the tensors of the outputs.
+
+    Args:
+        graph: of the backbone.
+        outputs: names wanted.
+        size: (H, W) of the pictures.
+        bf16: whether factors of products are rounded to bfloat16.
 
     Raises:
         BackendError: if an operator, or a form of it, is not one that the native module runs.
     """
-    return _Builder(graph, outputs, size).build()
+    return _Builder(graph, outputs, size, bf16).build()
 
 
 class _Builder:
-    def __init__(self, graph: Graph, outputs: Sequence[str], size: tuple[int, int]) -> None:
+    def __init__(
+        self, graph: Graph, outputs: Sequence[str], size: tuple[int, int], bf16: bool
+    ) -> None:
         self._graph, self._outputs, self._size = graph, tuple(outputs), size
         channels = graph.shape[1] or 3
-        self._network = native.ConvolutionNetwork(channels, *size)
+        self._network = native.ConvolutionNetwork(channels, *size, bf16)
         self._tensors = {graph.input: 0}
         self._nodes = _needed(graph, outputs)
         self._readers = Counter(name for node in self._nodes for name in node.inputs)

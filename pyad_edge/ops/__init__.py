@@ -21,6 +21,7 @@ from pyad_edge.ops.rerank import rerank
 from pyad_edge.ops.threads import (
     available_cpu_levels,
     cpu_level,
+    has_bf16,
     num_threads,
     set_cpu_level,
     set_num_threads,
@@ -39,6 +40,7 @@ __all__ = [
     "cpu_level",
     "density_weights",
     "greedy_coreset",
+    "has_bf16",
     "nearest_neighbors",
     "num_threads",
     "output_dim",

@@ -24,8 +24,9 @@ def convolution(
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
     clip: tuple[float, float] = (-np.inf, np.inf),
     form: Literal["automatic", "direct", "winograd"] = "automatic",
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Array:
-    """Convolve pictures in float32; equation, forms and rounding stand in ``pyad/convolution.h``.
+    """Convolve pictures of float32; equation, forms and rounding stand in ``pyad/convolution.h``.
 
     Weights are packed anew at every call: to run a network again and again, open it with
     ``open_backend("native", ...)``.
@@ -38,14 +39,19 @@ def convolution(
         padding: rows and columns of zeros: top, left, bottom, right; each less than the window.
         clip: lower and upper bound of the outputs; a NaN stays one.
         form: ``direct``; ``winograd``, for 3 by 3 windows at stride 1; ``automatic`` chooses.
+        precision: of the factors; sums are float32. ``bf16`` needs AVX512_BF16, see
+            :func:`pyad_edge.ops.has_bf16`.
 
     Returns:
         (N, K, h, w) float32.
 
     Raises:
         TypeError: if an array is not float32.
-        ValueError: if shapes, stride, padding, bounds or form do not fit.
+        ValueError: if shapes, stride, padding, bounds or form do not fit, or this processor or
+            level has no products in bf16.
     """
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f"[convolution] expected the precision fp32 or bf16, got {precision!r}.")
     if bias is None:
         bias = np.zeros(len(weights), np.float32)
     for name, array, axes in (
@@ -69,7 +75,7 @@ def convolution(
             "[convolution] expected two strides, four paddings and bounds in order, got "
             f"{stride}, {padding} and {clip}."
         )
-    network = native.ConvolutionNetwork(*pictures.shape[1:])
+    network = native.ConvolutionNetwork(*pictures.shape[1:], precision == "bf16")
     windows = (*weights.shape[2:], *stride, *padding)
     contiguous = np.ascontiguousarray
     tensor = network.convolution(0, contiguous(weights), contiguous(bias), windows, -1, *clip, form)

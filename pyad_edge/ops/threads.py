@@ -10,6 +10,7 @@ __all__ = [
     "MAX_THREADS",
     "available_cpu_levels",
     "cpu_level",
+    "has_bf16",
     "num_threads",
     "set_cpu_level",
     "set_num_threads",
@@ -51,6 +52,11 @@ def cpu_level() -> str:
 def available_cpu_levels() -> tuple[str, ...]:
     """Levels that this machine can run, lowest first."""
     return tuple(native.cpu_levels())
+
+
+def has_bf16() -> bool:
+    """Whether this build and processor multiply bfloat16 numbers (AVX512_BF16)."""
+    return bool(native.has_bf16())
 
 
 def set_cpu_level(name: str) -> None:

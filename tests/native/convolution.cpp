@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "levels.h"
+#include "pyad/level.h"
 #include "rows.h"
 
 namespace {
@@ -68,6 +69,16 @@ void expect(const Case& c, const pyad::TensorShape& out, const Floats& x, const 
                 }
 }
 
+// body(bf16), at each level, with factors of either precision that it has.
+template <typename Body>
+void at_each_precision(const Body& body) {
+    check::at_each_level([&](pyad::Level level) {
+        body(false);
+        if (level >= pyad::Level::avx512 && level <= pyad::Level::avx512amx && pyad::has_bf16())
+            body(true);
+    });
+}
+
 Floats run(const std::shared_ptr<ConvolutionNetwork>& network, int64_t tensor, int64_t N,
            const Floats& x, int threads = 2) {
     const pyad::TensorShape& shape = network->shape(tensor);
@@ -100,8 +111,8 @@ PYAD_TEST(convolutions_are_those_of_float64_for_any_batch_and_threads) {
     for (const Case& c : kCases) {
         const Floats x = normals(c.N * c.C * c.H * c.W, random), bias = normals(c.K, random);
         const Floats w = normals(c.K * c.C * c.windows.height * c.windows.width, random);
-        check::at_each_level([&](pyad::Level) {
-            auto network = std::make_shared<ConvolutionNetwork>(c.C, c.H, c.W);
+        at_each_precision([&](bool bf16) {
+            auto network = std::make_shared<ConvolutionNetwork>(c.C, c.H, c.W, bf16);
             const int64_t y =
                 network->convolution(0, w.data(), bias.data(), c.K, c.windows, -1, {}, c.form);
             std::vector<double> sums, sizes;
@@ -110,9 +121,13 @@ PYAD_TEST(convolutions_are_those_of_float64_for_any_batch_and_threads) {
             const Floats out = run(network, y, c.N, x);
             const double largest = *std::max_element(sizes.begin(), sizes.end());
             const double terms = static_cast<double>(c.C * c.windows.height * c.windows.width + 2);
+            // Of planes at an odd stride products are float32.
+            const bool rounded = network->steps()[0].bf16;
+            CHECK_EQ(rounded, bf16 && (winograd || c.C >= 16 || c.windows.stride_x % 2 == 0));
             for (size_t i = 0; i < out.size(); ++i)
                 CHECK_NEAR(out[i], sums[i],
-                           winograd ? 0x1p-18 * largest : terms * 0x1p-24 * sizes[i]);
+                           winograd ? (rounded ? 0x1p-7 : 0x1p-18) * largest
+                                    : (terms * 0x1p-24 + (rounded ? 0x1.01p-8 : 0)) * sizes[i]);
             for (const int threads : {1, 3}) {
                 const check::Threads limit(threads);
                 CHECK(run(network, y, c.N, x, threads) == out);
@@ -130,9 +145,9 @@ PYAD_TEST(convolutions_are_those_of_float64_for_any_batch_and_threads) {
 PYAD_TEST(memory_that_steps_share_in_turn_and_pooling_at_once_change_nothing) {
     check::Random random(2);
     const Floats x = normals(2 * 3 * 21 * 26, random);
-    check::at_each_level([&](pyad::Level) {
+    at_each_precision([&](bool bf16) {
         check::Random weights(3);
-        auto network = std::make_shared<ConvolutionNetwork>(3, 21, 26);
+        auto network = std::make_shared<ConvolutionNetwork>(3, 21, 26, bf16);
         const std::vector<int64_t> tensors = small_network(*network, weights);
         // All tensors as outputs: each has memory of its own, and the first is written.
         std::vector<Floats> all;
@@ -147,7 +162,7 @@ PYAD_TEST(memory_that_steps_share_in_turn_and_pooling_at_once_change_nothing) {
         CHECK(run(network, tensors[4], 2, x) == all[4]);
         CHECK(run(network, tensors[1], 2, x) == all[1]);
         // The last convolution with its residual, from what it read.
-        auto parts = std::make_shared<ConvolutionNetwork>(48, 11, 13);
+        auto parts = std::make_shared<ConvolutionNetwork>(48, 11, 13, bf16);
         check::Random again(3);
         normals(20 * 3 * 25, again);
         const Floats bias = normals(48, again);
@@ -196,12 +211,12 @@ PYAD_TEST(pools_sums_and_clips) {
 
 PYAD_TEST(a_nan_never_vanishes) {
     check::Random random(5);
-    check::at_each_level([&](pyad::Level) {
+    at_each_precision([&](bool bf16) {
         for (const ConvolutionForm form : {ConvolutionForm::direct, ConvolutionForm::winograd}) {
             const Floats w = normals(20 * 20 * 9, random), bias = normals(20, random);
             Floats x = normals(20 * 13 * 10, random);
             x[(7 * 13 + 4) * 10 + 5] = check::kNaN;  // channel 7, row 4, column 5
-            auto network = std::make_shared<ConvolutionNetwork>(20, 13, 10);
+            auto network = std::make_shared<ConvolutionNetwork>(20, 13, 10, bf16);
             const int64_t y = network->convolution(
                 0, w.data(), bias.data(), 20, {3, 3, 1, 1, 1, 1, 1, 1}, -1, {0.0f, 6.0f}, form);
             const int64_t pooled = network->maximum(y, {3, 3, 2, 2, 1, 1, 1, 1});
@@ -219,21 +234,37 @@ PYAD_TEST(a_nan_never_vanishes) {
 PYAD_TEST(plans_of_one_network_run_side_by_side) {
     check::Random random(6);
     const check::Threads limit(2);
-    auto network = std::make_shared<ConvolutionNetwork>(3, 33, 31);
-    const int64_t last = small_network(*network, random).back();
-    const Floats x = normals(3 * 33 * 31, random), expected = run(network, last, 1, x);
-    std::vector<std::thread> callers;
-    for (int caller = 0; caller < 4; ++caller)
-        callers.emplace_back([&] {
-            Floats out(expected.size());
-            ConvolutionPlan plan(network, {last}, 1, 2);
-            for (int round = 0; round < 5; ++round) {
-                std::fill(out.begin(), out.end(), check::kNaN);
-                plan.run(x.data(), {out.data()});
-                CHECK(out == expected);
-            }
-        });
-    for (std::thread& caller : callers) caller.join();
+    at_each_precision([&](bool bf16) {
+        auto network = std::make_shared<ConvolutionNetwork>(3, 33, 31, bf16);
+        const int64_t last = small_network(*network, random).back();
+        const Floats x = normals(3 * 33 * 31, random), expected = run(network, last, 1, x);
+        std::vector<std::thread> callers;
+        for (int caller = 0; caller < 4; ++caller)
+            callers.emplace_back([&] {
+                Floats out(expected.size());
+                ConvolutionPlan plan(network, {last}, 1, 2);
+                for (int round = 0; round < 5; ++round) {
+                    std::fill(out.begin(), out.end(), check::kNaN);
+                    plan.run(x.data(), {out.data()});
+                    CHECK(out == expected);
+                }
+            });
+        for (std::thread& caller : callers) caller.join();
+    });
+}
+
+PYAD_TEST(bf16_where_there_is_none_is_refused) {
+    check::at_each_level([](pyad::Level level) {
+        const bool offered =
+            level >= pyad::Level::avx512 && level <= pyad::Level::avx512amx && pyad::has_bf16();
+        bool refused = false;
+        try {
+            ConvolutionNetwork(3, 8, 8, true);
+        } catch (const std::invalid_argument& error) {
+            refused = std::string(error.what()).find(pyad::level_name(level)) != std::string::npos;
+        }
+        CHECK_EQ(refused, !offered);
+    });
 }
 
 PYAD_TEST(what_does_not_fit_is_refused) {

@@ -56,6 +56,58 @@ def test_sums_of_products(
         assert alone.tobytes() == found[-1:].tobytes(), where
 
 
+def needs_bf16() -> None:
+    if not ops.has_bf16():
+        pytest.skip("this processor has no AVX512_BF16")
+
+
+def bf16(x: np.ndarray) -> np.ndarray:
+    """To nearest even."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+@pytest.mark.parametrize(("picture", "filters", "settings"), CASES)
+@pytest.mark.parametrize("form", ["direct", "winograd"])
+def test_products_in_bf16(
+    picture: tuple[int, ...], filters: tuple[int, ...], settings: dict[str, Any], form: str
+) -> None:
+    needs_bf16()
+    if form == "winograd" and (filters[1:] != (3, 3) or "stride" in settings):
+        pytest.skip("a form of 3 by 3 windows at stride 1")
+    whole = np.random.default_rng(sum(picture)).integers
+    x, w = normal(*picture), normal(filters[0], picture[1], *filters[1:])
+    b = normal(filters[0])
+    # Numbers that 8 bits hold, transformed ones too: nothing is rounded.
+    exact = (
+        whole(-4, 5, picture).astype(np.float32),
+        4 * whole(-3, 4, w.shape).astype(np.float32),
+        whole(-9, 9, filters[0]).astype(np.float32),
+    )
+    planes_in_float32 = picture[1] < 16 and settings.get("stride", (1, 1))[1] % 2 != 0
+    rounded = (x, w) if planes_in_float32 else (bf16(x), bf16(w))
+    free = {name: value for name, value in settings.items() if name != "clip"}
+    sizes = reference(abs(x), abs(w), abs(b), **free)
+    first: dict[str, bytes] = {}
+    for where in every_form():
+        level = where.split()[0]
+        if not level.startswith("avx512"):
+            with pytest.raises(ValueError, match=f"AVX512_BF16.* got level {level}"):
+                ops.convolution(x, w, b, **settings, precision="bf16")
+            continue
+        with poisoned_outputs():
+            found = ops.convolution(*exact, **settings, form=form, precision="bf16")  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found, reference(*exact, **settings))
+        found = ops.convolution(x, w, b, **settings, form=form, precision="bf16")  # type: ignore[arg-type]
+        assert first.setdefault("bf16", found.tobytes()) == found.tobytes(), where
+        if form == "direct":  # the products are exact, the sums are float32
+            wanted, bound = reference(*rounded, b, **settings), UNIT * (w[0].size + 3) * sizes
+        else:
+            wanted, bound = reference(x, w, b, **settings), 2.0**-7 * sizes.max()
+        assert (abs(found - wanted) <= bound).all(), where
+    assert first
+
+
 def test_large_and_tiny_numbers_keep_their_relative_error() -> None:
     w = normal(16, 16, 3, 3)
     for scale in (1e30, 1e-30):
@@ -86,6 +138,7 @@ def test_what_is_not_finite_shows(bad: float) -> None:
         ({}, {"stride": (17, 1)}, ValueError, "strides of 1 to 16"),
         ({}, {"padding": (3, 0, 0, 0)}, ValueError, "less than the window, got 3 for 3"),
         ({}, {"clip": (1.0, 0.0)}, ValueError, "bounds in order"),
+        ({}, {"precision": "int8"}, ValueError, "precision fp32 or bf16, got 'int8'"),
         ({}, {"form": "fft"}, ValueError, "got 'fft'"),
         ({}, {"form": "winograd", "stride": (2, 2)}, ValueError, "at stride 1"),
         ({"pictures": normal(1, 3, 2, 8)}, {}, ValueError, "holds a window of 3 x 3"),

@@ -121,6 +121,33 @@ def test_levels_threads_and_batches() -> None:
         np.testing.assert_allclose(array, found["portable"], rtol=1e-4, atol=1e-5)
 
 
+def test_bf16_where_the_processor_has_it() -> None:
+    from pyad_edge.backends.native import examine
+    from pyad_edge.errors import SettingError
+
+    model = residual_network()
+    batch = RNG.normal(size=(2, 3, *SIZE)).astype(np.float32)
+    names = ("third", "first")
+    level = ops.cpu_level()
+    wanted = open_backend("native", model, outputs=names, input_size=SIZE).run(batch)
+    try:
+        for name in ops.available_cpu_levels():
+            ops.set_cpu_level(name)
+            offered = ops.has_bf16() and name.startswith("avx512")
+            assert examine()["precisions"] == (("fp32", "bf16") if offered else ("fp32",))
+            if not offered:
+                with pytest.raises(SettingError, match=r"offers \(fp32\), got 'bf16'"):
+                    open_backend("native", model, outputs=names, input_size=SIZE, precision="bf16")
+                continue
+            made = open_backend("native", model, outputs=names, input_size=SIZE, precision="bf16")
+            assert made.info["precision"] == "bf16"
+            for found, exact in zip(made.run(batch), wanted, strict=True):
+                apart = np.abs(found - exact).max() / np.abs(exact).max()
+                assert 1e-5 < apart < 0.02  # it is rounded, and no more than that
+    finally:
+        ops.set_cpu_level(level)
+
+
 @pytest.mark.parametrize(
     ("operator", "settings", "sentence"),
     [

@@ -14,16 +14,23 @@
 // multiplications in place of 144, so that a convolution takes less than a processor's multiply-add
 // peak allows the direct form. Weights are transformed in float64 when the network is made.
 //
+// bf16. Factors are rounded to bfloat16 (8 bits), products and all else stay float32, as do
+// pictures between steps. Twice as many products an instruction; the Winograd form is F(2x2, 3x3),
+// because the transforms of larger tiles would make that rounding ten times larger. An input in
+// planes whose windows are an odd number of pixels apart is multiplied in float32.
+//
 // Rounding. The direct form is within (C P Q + 2) 2^-24 of an output's |bias| + sum |w| |x|; the
 // Winograd form, whose transforms add values up to a hundred times larger, is held to 2^-18 of the
-// picture's largest such sum by the tests.
+// picture's largest such sum by the tests. In bf16 2^-8 more of an output's sum of |w| |x| in the
+// direct form, 2^-7 of the picture's largest in the other.
 //
 // Orders are fixed per output: results do not depend on threads, batch size, neighbours in the
 // batch, or on how work is cut. Levels with fused multiply-add (AVX2, AVX-512) use it, others have
 // none: bits may differ between instruction sets, unlike in the other kernels.
 //
-// A NaN reaches every output whose window holds it; in the Winograd form all of the tile. An
-// infinity makes infinities or NaN there.
+// A NaN reaches every output whose window holds it; in the Winograd form all of the tile, and where
+// planes are multiplied in bf16 perhaps a window beside it. An infinity makes infinities or NaN
+// there.
 //
 // Limits: |x| below 1e34, else the Winograd form may overflow; 1 <= C, H, W, K <= 65536, windows up
 // to 64 by 64, strides 1 to 16, paddings less than the window; one picture of a tensor has less
@@ -73,11 +80,13 @@ class ConvolutionNetwork {
         Windows windows;
         Clip clip;
         bool winograd, planes;  // planes: reads the input as it came, a plane per channel
+        bool bf16;              // what it multiplies
         bool counts_padding;    // of an average
         AlignedVector<float> weights, bias;
     };
 
-    ConvolutionNetwork(int64_t C, int64_t H, int64_t W);
+    // bf16: also throws where the level in use, or this processor, has no such products.
+    ConvolutionNetwork(int64_t C, int64_t H, int64_t W, bool bf16 = false);
 
     // Winograd where it can be and its tiles are not mostly border, if the form is automatic.
     int64_t convolution(int64_t source, const float* weights, const float* bias, int64_t K,
@@ -92,13 +101,17 @@ class ConvolutionNetwork {
     const TensorShape& shape(int64_t tensor) const;
     const std::vector<Step>& steps() const { return steps_; }
     int64_t tensors() const { return static_cast<int64_t>(shapes_.size()); }
-    const ConvolutionKernels& kernels() const { return kernels_; }
+    // Of a step; those of the level where none is given.
+    const ConvolutionKernels& kernels(bool bf16 = false) const {
+        return bf16 ? *bf16_kernels_ : kernels_;
+    }
 
   private:
     int64_t push(Step step, TensorShape shape);
     TensorShape windows_of(int64_t source, int64_t K, const Windows& windows) const;
 
     const ConvolutionKernels& kernels_;
+    const ConvolutionKernels* bf16_kernels_;  // null: every product in float32
     std::vector<TensorShape> shapes_;
     std::vector<Step> steps_;
 };

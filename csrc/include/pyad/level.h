@@ -28,6 +28,10 @@ std::vector<Level> available_levels();
 // one.
 Level active_level();
 
+// Whether this build and this processor multiply bfloat16 numbers (AVX512_BF16); some processors of
+// the levels avx512vnni have it, all of avx512amx do.
+bool has_bf16();
+
 // Changes it (tests walk every level). Throws std::invalid_argument as above.
 void set_level(const std::string& name);
 

@@ -4,6 +4,7 @@
 #include "../check.h"
 #include "calls.h"
 #include "pyad/convolution.h"
+#include "pyad/level.h"
 
 namespace calls {
 namespace {
@@ -13,9 +14,9 @@ struct Shared {
     std::vector<std::unique_ptr<pyad::ConvolutionPlan>> plans;
     std::vector<float> inputs[kInputs];
 
-    explicit Shared(int workers) {
+    Shared(int workers, bool bf16) {
         check::Random random(6);
-        network = std::make_shared<pyad::ConvolutionNetwork>(3, 9, 10);
+        network = std::make_shared<pyad::ConvolutionNetwork>(3, 9, 10, bf16);
         const auto convolve = [&](int64_t source, int64_t C, int64_t K, int64_t side,
                                   int64_t residual, pyad::ConvolutionForm form) {
             const std::vector<float> weights = random.normals(K * C * side * side);
@@ -39,12 +40,18 @@ struct Shared {
 }  // namespace
 
 std::vector<Call> network_calls(int workers) {
-    const auto shared = std::make_shared<Shared>(workers);
-    return {{"convolution", [shared](int i, int w) {
-                 std::vector<float> second(17 * 9 * 10), pooled(20 * 5 * 5);
-                 shared->plans[w]->run(shared->inputs[i].data(), {second.data(), pooled.data()});
-                 return Result().add(second).add(pooled);
-             }}};
+    std::vector<Call> made;
+    for (const bool bf16 : {false, true}) {
+        if (bf16 && !(pyad::has_bf16() && pyad::active_level() >= pyad::Level::avx512)) continue;
+        const auto shared = std::make_shared<Shared>(workers, bf16);
+        made.push_back({bf16 ? "convolution in bf16" : "convolution", [shared](int i, int w) {
+                            std::vector<float> second(17 * 9 * 10), pooled(20 * 5 * 5);
+                            shared->plans[w]->run(shared->inputs[i].data(),
+                                                  {second.data(), pooled.data()});
+                            return Result().add(second).add(pooled);
+                        }});
+    }
+    return made;
 }
 
 }  // namespace calls

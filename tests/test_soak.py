@@ -83,3 +83,21 @@ def test_a_short_soak_accounts_for_every_trigger(tmp_path: Path) -> None:
     assert found["answered_twice"] == 0
     assert set(found["verdicts"]) <= {"OK", "NG"}
     assert (tmp_path / "soak.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_page_tells_the_long_run() -> None:
+    root = Path(__file__).resolve().parents[1]
+    results = sorted((root / "benchmarks/results").glob("soak.*.json"))
+    page = (root / "docs/faults.md").read_text()
+    assert results
+    for path in results:
+        found = json.loads(path.read_text())
+        assert found["triggers"] >= 1_000_000
+        assert all(found["reached"].values()), path.name
+        assert (
+            sum(found["verdicts"].values()) + found["faults"] + found["dropped"]
+            == found["triggers"]
+        )
+        assert path.name in page
+        for name in ("memory_slope_mb_per_h", "allocated_slope_mb_per_h", "p99_last_over_first"):
+            assert str(found[name]) in page, name

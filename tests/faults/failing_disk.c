@@ -152,4 +152,7 @@ int disk_stop(void) {
     return atomic_load(&calls);
 }
 
-const char* disk_name(int call) { return call >= 1 && call <= kKept ? names[call - 1] : ""; }
+// Empty for one that never came.
+const char* disk_name(int call) {
+    return call >= 1 && call <= kKept && names[call - 1] ? names[call - 1] : "";
+}

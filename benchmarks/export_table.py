@@ -11,7 +11,7 @@ from precision_table import number
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "export_agreement.json"
 PAGE = ROOT / "docs" / "export.md"
-TIMES = RESULT.with_name("export_times.x86_64-avx512amx-2cores.json")
+TIMES = sorted(RESULT.parent.glob("export_times.*.json"))  # one a machine
 BEGIN, END = "<!-- table: export agreement -->", "<!-- end -->"
 BEGIN_TIMES = "<!-- table: export times -->"
 
@@ -95,7 +95,8 @@ def times(content: dict[str, Any]) -> str:
 def with_table(page: str) -> str:
     """The page with the tables of today's result files."""
     page = _between(page, BEGIN, table(rows()))
-    return _between(page, BEGIN_TIMES, times(json.loads(TIMES.read_text())))
+    tables = [times(json.loads(path.read_text())) for path in TIMES]
+    return _between(page, BEGIN_TIMES, "\n\n".join(tables))
 
 
 def _between(page: str, begin: str, text: str) -> str:

@@ -46,8 +46,7 @@ const ConvolutionKernels& convolution_kernels() {
 
 const ConvolutionKernels* bf16_convolution_kernels() {
 #ifdef PYAD_BF16_LEVEL
-    if (active_level() >= Level::avx512 && active_level() <= Level::avx512amx && has_bf16())
-        return &convolution_avx512bf16;
+    if (has_bf16()) return &convolution_avx512bf16;
 #endif
     return nullptr;
 }

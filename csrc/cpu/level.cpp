@@ -110,14 +110,6 @@ std::vector<Level> available_levels() {
     return levels;
 }
 
-bool has_bf16() {
-#ifdef PYAD_BF16_LEVEL
-    return available_levels().back() >= Level::avx512 && (cpuid(7, 1).eax & (1u << 5));
-#else
-    return false;
-#endif
-}
-
 Level active_level() {
     int level = active.load();
     if (level < 0) {
@@ -127,6 +119,15 @@ Level active_level() {
         active.store(level);
     }
     return static_cast<Level>(level);
+}
+
+bool has_bf16() {
+#ifdef PYAD_BF16_LEVEL
+    const Level level = active_level();
+    return level >= Level::avx512 && level <= Level::avx512amx && (cpuid(7, 1).eax & (1u << 5));
+#else
+    return false;
+#endif
 }
 
 void set_level(const std::string& name) {

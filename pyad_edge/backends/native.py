@@ -210,7 +210,7 @@ def examine() -> dict[str, Any]:
 
 
 def _precisions() -> tuple[str, ...]:
-    return ("fp32", "bf16") if has_bf16() and cpu_level().startswith("avx512") else ("fp32",)
+    return ("fp32", "bf16") if has_bf16() else ("fp32",)
 
 
 def _version() -> str:

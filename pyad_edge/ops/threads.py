@@ -55,7 +55,7 @@ def available_cpu_levels() -> tuple[str, ...]:
 
 
 def has_bf16() -> bool:
-    """Whether this build and processor multiply bfloat16 numbers (AVX512_BF16)."""
+    """Whether the level in use multiplies bfloat16 numbers on this processor (AVX512_BF16)."""
     return bool(native.has_bf16())
 
 

@@ -28,8 +28,8 @@ std::vector<Level> available_levels();
 // one.
 Level active_level();
 
-// Whether this build and this processor multiply bfloat16 numbers (AVX512_BF16); some processors of
-// the levels avx512vnni have it, all of avx512amx do.
+// Whether the level in use multiplies bfloat16 numbers on this processor (AVX512_BF16): an AVX-512
+// level, on some processors of avx512vnni and on all of avx512amx.
 bool has_bf16();
 
 // Changes it (tests walk every level). Throws std::invalid_argument as above.

@@ -73,11 +73,6 @@ void add_step(Bytes& bytes, Network& network) {
     }
 }
 
-bool has_bf16() {
-    const pyad::Level level = pyad::active_level();
-    return level >= pyad::Level::avx512 && level <= pyad::Level::avx512amx && pyad::has_bf16();
-}
-
 int64_t values(const pyad::TensorShape& shape) { return shape.C * shape.H * shape.W; }
 
 }  // namespace
@@ -88,7 +83,7 @@ PYAD_FUZZ(convolution) {
         return bytes.one_in(64) ? bytes.hostile() : bytes.size(1, high);
     };
     const int64_t C = side(24), H = side(18), W = side(18);
-    const bool bf16 = bytes.one_in(2) && has_bf16();
+    const bool bf16 = bytes.one_in(2) && pyad::has_bf16();
     const auto network = std::make_shared<Network>(C, H, W, bf16);
     fuzz::require(values(network->shape(0)) <= kValues, "a small picture");
     for (int64_t steps = bytes.below(6); steps > 0; --steps) {

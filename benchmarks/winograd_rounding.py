@@ -16,7 +16,8 @@ from report import RESULTS, write_result
 Array = NDArray[np.float64]
 
 # A^T, G and B^T of Lavin and Gray (2015), sections 4.1 and 4.3.
-FORMS = {
+Matrix = list[list[float]]
+FORMS: dict[str, tuple[Matrix, Matrix, Matrix]] = {
     "F(2x2, 3x3)": (
         [[1, 1, 1, 0], [0, 1, -1, -1]],
         [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
@@ -58,7 +59,7 @@ def direct(x: Array, w: Array) -> Array:
     return result
 
 
-def both_ways(matrix: list[list[float]], x: Array) -> Array:
+def both_ways(matrix: Matrix, x: Array) -> Array:
     result: Array = np.einsum("ia,tcab,jb->tcij", matrix, x, matrix, optimize=True)
     return result
 
@@ -84,7 +85,12 @@ def main() -> None:
         rows["direct"] = float(np.linalg.norm(plain - wanted) / np.linalg.norm(wanted))
     for name, error in rows.items():
         print(f"{name}: {100 * error:.2f} %")
-    write_result("winograd_rounding", {"relative_error": rows}, threads=1, out=RESULTS / "winograd_rounding.json")
+    write_result(
+        "winograd_rounding",
+        {"relative_error": rows},
+        threads=1,
+        out=RESULTS / "winograd_rounding.json",
+    )
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ def bf16(x: Array) -> Array:
     """To nearest even."""
     bits = x.astype(np.float32).view(np.uint32)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
-    return rounded.view(np.float32).astype(np.float64)
+    halves: Array = rounded.view(np.float32).astype(np.float64)
+    return halves
 
 
 def direct(x: Array, w: Array) -> Array:

@@ -3,7 +3,7 @@
 //
 // Points 0, 1, -1, 2, -2 and infinity, or 0, 1, -1 and infinity; A, B and G as in Lavin and Gray,
 // "Fast algorithms for convolutional neural networks" (2015), sections 4.1 and 4.3. The small form
-// is for factors of bfloat16: the large one would make their rounding ten times larger.
+// is for factors of bfloat16: the large one makes six times as much of their rounding.
 #pragma once
 
 #include "convolution_tile.h"

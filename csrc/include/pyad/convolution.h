@@ -16,7 +16,7 @@
 //
 // bf16. Factors are rounded to bfloat16 (8 bits), products and all else stay float32, as do
 // pictures between steps. Twice as many products an instruction; the Winograd form is F(2x2, 3x3),
-// because the transforms of larger tiles would make that rounding ten times larger. An input in
+// because larger tiles would make six times as much of that rounding. An input in
 // planes whose windows are an odd number of pixels apart is multiplied in float32.
 //
 // Rounding. The direct form is within (C P Q + 2) 2^-24 of an output's |bias| + sum |w| |x|; the

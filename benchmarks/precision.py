@@ -180,7 +180,8 @@ def _times(path: Path, size: int, rounds: int) -> list[dict[str, Any]]:
                 precision=precision,
                 calibration=batch(train[:CALIBRATION]) if precision == "int8" else None,
             )
-        except (BackendError, SettingError):
+        except (BackendError, SettingError) as error:
+            print(f"{path.stem}, {backend} {precision}: left out, {error}", flush=True)
             continue
         sessions[backend, precision] = opened.session(1)
     taken: dict[tuple[str, str], list[float]] = {form: [] for form in sessions}

@@ -38,10 +38,11 @@ LAYERS = [
     (3, 64, 256, 7, 2),
 ]
 NETWORKS = [("resnet18", 224), ("resnet18", 256), ("wide_resnet50_2", 224)]
-# Of each precision, with the largest difference from onnxruntime in fp32.
+# Of each precision, with the largest difference from onnxruntime in fp32: in bf16 these networks of
+# random weights differ by 0.06 to 0.11, torch's most.
 FORMS = {
     "fp32": (("native", "onnxruntime", "openvino", "torch"), 1e-3),
-    "bf16": (("native", "openvino", "torch"), 0.1),
+    "bf16": (("native", "openvino", "torch"), 0.15),
 }
 OUTPUTS = ("layer2", "layer3")
 

@@ -72,6 +72,7 @@ class _Builder:
         channels = graph.shape[1] or 3
         self._network = native.ConvolutionNetwork(channels, *size, bf16)
         self._tensors = {graph.input: 0}
+        self._constants = dict(graph.constants)
         self._nodes = _needed(graph, outputs)
         self._readers = Counter(name for node in self._nodes for name in node.inputs)
         self._readers.update(self._outputs)
@@ -80,6 +81,10 @@ class _Builder:
     def build(self) -> tuple[Any, list[int]]:
         for node in self._nodes:
             if node.title in self._fused or node.op == "Constant":
+                continue
+            if node.op == "Identity" and node.inputs[0] in self._constants:
+                # Exporters keep equal weights once, and give them their other names so.
+                self._constants[node.outputs[0]] = self._constants[node.inputs[0]]
                 continue
             if node.op not in OPERATORS:
                 raise _refusal(node, f"it runs {', '.join(OPERATORS)}")
@@ -198,7 +203,7 @@ class _Builder:
         return found
 
     def _constant(self, node: Node, index: int) -> Array:
-        found = self._graph.constants.get(node.inputs[index])
+        found = self._constants.get(node.inputs[index])
         if found is None or found.dtype != np.float32:
             raise ValueError(f"it takes only float32 constants as input {index}")
         return found

@@ -101,6 +101,23 @@ def test_what_is_fused_computes_the_same() -> None:
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_weights_under_another_name() -> None:
+    """Exporters write equal tensors once, and an Identity for each other use."""
+    w = RNG.normal(size=(3, 3, 3, 3)) / 5
+    nodes = [
+        helper.make_node("Identity", ["w"], ["w2"]),
+        helper.make_node("Conv", ["image", "w"], ["c1"], pads=[1] * 4),
+        helper.make_node("Conv", ["c1", "w2"], ["out"], pads=[1] * 4),
+    ]
+    model = network(nodes, weights(w=w), ["out"])
+    batch = RNG.normal(size=(1, 3, *SIZE)).astype(np.float32)
+    wanted, found = (
+        open_backend(name, model, outputs=("out",), input_size=SIZE).run(batch)[0]
+        for name in ("onnxruntime", "native")
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_levels_threads_and_batches() -> None:
     model = residual_network()
     batch = RNG.normal(size=(3, 3, *SIZE)).astype(np.float32)

@@ -77,6 +77,7 @@ def build_pipeline(
             threads=threads,
             spinning=spinning,
             cache_key=engine.file_sha256 if index == 0 else f"{engine.file_sha256}-{index}",
+            coarse_outputs=isinstance(manifest.head, MemoryBankHead),
         )
         members.append(_member(engine, index, member, opened, declared))
     pipeline = members[0]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pyad_edge.backends import Backend
 from pyad_edge.backends.base import Session
+from pyad_edge.bfloat16 import holds_bfloat16, is_channels_last
 from pyad_edge.errors import BackendError
 
 __all__ = ["OutputShapes", "Workspace", "WorkspacePool"]
@@ -35,6 +36,7 @@ class Workspace:
     def __init__(self, backend: Backend, batch: int) -> None:
         self.session: Session = backend.session(batch)
         self.shapes = tuple(output.shape for output in self.session.outputs)
+        self._coarse = tuple(map(holds_bfloat16, self.session.outputs))
         _, _, h, w = self.shapes[0]
         self.grid = (h, w)
         self.wide: NDArray[np.float32] = np.empty((batch, h, self.session.input.shape[3]), "f4")
@@ -56,11 +58,16 @@ class Workspace:
                 f"[infer] expected {len(self.shapes)} outputs of the network, got {len(outputs)}. "
                 f"{_WAY_OUT}"
             )
-        for output, shape in zip(outputs, self.shapes, strict=True):
-            if output.shape != shape or output.dtype != _FLOAT32 or not output.flags.c_contiguous:
+        for output, shape, coarse in zip(outputs, self.shapes, self._coarse, strict=True):
+            if coarse:
+                planned = holds_bfloat16(output) and is_channels_last(output)
+            else:
+                planned = output.dtype == _FLOAT32 and output.flags.c_contiguous
+            if output.shape != shape or not planned:
+                kind = "bfloat16 as uint16, channels last" if coarse else "float32 and C-contiguous"
                 raise BackendError(
-                    f"[infer] expected an output of shape {shape}, float32 and C-contiguous, as "
-                    f"when the network was planned, got {output.shape}, {output.dtype}. {_WAY_OUT}"
+                    f"[infer] expected an output of shape {shape}, {kind}, as when the network "
+                    f"was planned, got {output.shape}, {output.dtype}. {_WAY_OUT}"
                 )
 
 

@@ -10,9 +10,10 @@
 
 namespace pyad::bindings {
 
-// Levels as a plan takes them; refuses what does not fit.
+// Levels (N, C, h, w) as a plan takes them: float32, C-contiguous, or uint16 that holds bfloat16,
+// channels last in memory. Refuses what does not fit.
 inline std::vector<FeatureMap> maps_of(const AggregationPlan& plan,
-                                       const std::vector<Array<float>>& features,
+                                       const std::vector<py::array>& features,
                                        const std::vector<const Banded*>& rows,
                                        const std::vector<const Banded*>& columns) {
     const auto refuse = [] {
@@ -29,7 +30,20 @@ inline std::vector<FeatureMap> maps_of(const AggregationPlan& plan,
         if (a.ndim() != 4 || a.shape(0) != features[0].shape(0) ||
             a.shape(1) != plan.levels[l].entries.channels || !rows[l] != !columns[l])
             refuse();
-        const FeatureMap map{a.data(), a.shape(2), a.shape(3), rows[l], columns[l]};
+        const bool bfloat16 = py::isinstance<py::array_t<uint16_t>>(a);
+        if (!bfloat16 && !py::isinstance<Array<float>>(a)) refuse();
+        if (bfloat16) {
+            const py::ssize_t C = a.shape(1), w = a.shape(3), h = a.shape(2);
+            if (a.strides(1) != 2 || a.strides(3) != 2 * C || a.strides(2) != 2 * C * w ||
+                a.strides(0) != 2 * C * w * h)
+                refuse();
+        }
+        const FeatureMap map{bfloat16 ? nullptr : static_cast<const float*>(a.data()),
+                             a.shape(2),
+                             a.shape(3),
+                             rows[l],
+                             columns[l],
+                             bfloat16 ? static_cast<const uint16_t*>(a.data()) : nullptr};
         const int64_t h = features[0].shape(2), w = features[0].shape(3);
         if (map.rows ? map.rows->taps > 2 || map.rows->columns != map.h || map.rows->rows != h ||
                            map.columns->columns != map.w || map.columns->rows != w

@@ -20,7 +20,7 @@ void register_decide(py::module_& m) {
              py::arg("certificate"), py::keep_alive<1, 2>(), py::keep_alive<1, 3>())
         .def(
             "decide",
-            [](const Decider& decider, const std::vector<Array<float>>& features,
+            [](const Decider& decider, const std::vector<py::array>& features,
                const std::vector<const Banded*>& rows, const std::vector<const Banded*>& columns,
                const Array<uint8_t>& valid, float bar, bool exact) {
                 const auto maps = maps_of(decider.plan(), features, rows, columns);
@@ -37,7 +37,7 @@ void register_decide(py::module_& m) {
                 return py::make_tuple(decision.status, decision.searched, decision.scored,
                                       decision.score, decision.winner);
             },
-            py::arg("features").noconvert(), py::arg("rows"), py::arg("columns"),
+            py::arg("features"), py::arg("rows"), py::arg("columns"),
             py::arg("valid").noconvert(), py::arg("bar"), py::arg("exact"));
 }
 

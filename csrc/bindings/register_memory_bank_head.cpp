@@ -22,7 +22,7 @@ void register_memory_bank_head(py::module_& m) {
              py::arg("bank"), py::arg("neighbors"), py::keep_alive<1, 2>(), py::keep_alive<1, 3>())
         .def(
             "score",
-            [](const MemoryBankHead& head, const std::vector<Array<float>>& features,
+            [](const MemoryBankHead& head, const std::vector<py::array>& features,
                const std::vector<const Banded*>& rows, const std::vector<const Banded*>& columns,
                const Array<uint8_t>& valid, Array<float>& image, Array<float>& patch,
                Array<int64_t>& nearest, Array<float>& distances) {
@@ -37,7 +37,7 @@ void register_memory_bank_head(py::module_& m) {
                 py::gil_scoped_release release;
                 return head.score(maps, N, counts, out);
             },
-            py::arg("features").noconvert(), py::arg("rows"), py::arg("columns"),
+            py::arg("features"), py::arg("rows"), py::arg("columns"),
             py::arg("valid").noconvert(), py::arg("image").noconvert(),
             py::arg("patch").noconvert(), py::arg("nearest").noconvert(),
             py::arg("distances").noconvert())

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "bfloat16_rows.h"
 #include "pyad/parallel.h"
 #include "transpose.h"
 #include "weighted_sum.h"
@@ -13,7 +14,7 @@ namespace {
 
 // Buffers of one thread, reused from call to call.
 struct Scratch {
-    std::vector<float> padded;  // rows of one channel inside a border of zeros
+    std::vector<float> padded;  // rows of a channel, or of 8, inside a border of zeros
     std::vector<float> planes;  // (32, plane) stencil results
     std::vector<float> tile;    // (rows * w, 32) the same, dims last
     std::vector<float> wide;    // (w, 32) one source row between two
@@ -28,7 +29,11 @@ float* sized(std::vector<float>& buffer, int64_t n) {
 // Floats of rows * (w + 2) cells, rounded up so that the inner loop has no remainder.
 int64_t plane_size(int64_t rows, int64_t w) { return (rows * (w + 2) + 15) / 16 * 16; }
 
-// A row of a feature map is too short for memcpy's set-up to pay.
+// A row of a feature map is too short for memcpy's set-up to pay. GCC would make the loop a call of
+// it all the same: an eighth of a small bank's whole head.
+#if defined(__GNUC__) && !defined(__clang__)
+__attribute__((optimize("no-tree-loop-distribute-patterns"), noinline))
+#endif
 void copy_row(const float* __restrict from, int64_t n, float* __restrict to) {
     int64_t i = 0;
     for (; i + 4 <= n; i += 4) std::memcpy(to + i, from + i, 4 * sizeof(float));
@@ -51,13 +56,32 @@ void pad(const float* __restrict channel, int64_t h, int64_t w, int64_t begin, i
     }
 }
 
+// The same of channels [first, first + kTurned), as far as there are so many, each in a plane of
+// its own; `picture` (h, w, C) bfloat16.
+void pad_turned(const uint16_t* picture, int64_t C, int64_t h, int64_t w, int64_t first,
+                int64_t begin, int64_t end, int64_t plane, float* padded) {
+    const int64_t lanes = std::min(kTurned, C - first);
+    for (int64_t y = begin - 1; y <= end; ++y, padded += w + 2) {
+        const bool outside = y < 0 || y >= h;
+        for (int64_t c = 0; c < lanes; ++c) {
+            float* row = padded + c * plane;
+            row[0] = row[w + 1] = 0.0f;
+            if (outside) std::fill(row + 1, row + 1 + w, 0.0f);
+        }
+        if (!outside) turn(picture + y * w * C + first, C, w, lanes, plane, padded + 1);
+    }
+}
+
 // Dims [first, last) at the level's own resolution, rows [begin, end): planes[d][y * (w + 2) + x].
 void stencils(const LinearKernels& kernels, const AggregationPlan::Level& level,
-              const float* feature, const FeatureMap& map, int64_t first, int64_t last,
-              int64_t begin, int64_t end, Scratch& scratch) {
+              const FeatureMap& map, int64_t n, int64_t first, int64_t last, int64_t begin,
+              int64_t end, Scratch& scratch) {
     const int64_t padded_w = map.w + 2, plane = plane_size(end - begin, map.w);
+    const int64_t C = level.entries.channels, picture = n * C * map.h * map.w;
     // The last stencils read a little past the border; what they give is never used.
-    float* padded = sized(scratch.padded, plane + 2 * padded_w + 2);
+    const int64_t padded_plane = plane + 2 * padded_w + 2;
+    float* room = sized(scratch.padded, padded_plane * (map.bfloat16 ? kTurned : 1));
+    const float* padded = room;
     float* planes = sized(scratch.planes, kCell * plane);
     int64_t offsets[9];
     int32_t in_padded = -1;
@@ -67,7 +91,14 @@ void stencils(const LinearKernels& kernels, const AggregationPlan::Level& level,
         for (int64_t r = first_run; r < last_run; ++r) {
             const AggregationPlan::Run& run = level.runs[r];
             if (run.channel != in_padded) {
-                pad(feature + run.channel * map.h * map.w, map.h, map.w, begin, end, padded);
+                const int64_t lane = map.bfloat16 ? run.channel % kTurned : 0;
+                if (!map.bfloat16)
+                    pad(map.data + picture + run.channel * map.h * map.w, map.h, map.w, begin, end,
+                        room);
+                else if (in_padded < 0 || in_padded / kTurned != run.channel / kTurned)
+                    pad_turned(map.bfloat16 + picture, C, map.h, map.w, run.channel - lane, begin,
+                               end, padded_plane, room);
+                padded = room + lane * padded_plane;
                 in_padded = run.channel;
             }
             for (int32_t e = run.begin; e < run.end; ++e) {
@@ -123,10 +154,9 @@ void aggregate_block(const AggregationPlan& plan, const std::vector<FeatureMap>&
     for (const int32_t l : block.levels) {
         const FeatureMap& map = features[l];
         const AggregationPlan::Level& level = plan.levels[l];
-        const float* feature = map.data + n * level.entries.channels * map.h * map.w;
         const int64_t s0 = map.rows ? map.rows->first(y0) : y0;
         const int64_t s1 = map.rows ? map.rows->last(y1) : y1;
-        stencils(kernels, level, feature, map, block.first, block.last, s0, s1, scratch);
+        stencils(kernels, level, map, n, block.first, block.last, s0, s1, scratch);
         const float* planes = scratch.planes.data();
         if (map.rows) {
             float* tile = sized(scratch.tile, (s1 - s0) * map.w * kCell);

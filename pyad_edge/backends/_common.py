@@ -159,11 +159,11 @@ def batch_shape(
     return wanted
 
 
-def planned(shape: tuple[int, ...]) -> Float32:
-    """A C-contiguous float32 array of zeros that starts on a cache line."""
-    count = int(np.prod(shape))
-    raw = np.zeros(count + _ALIGNMENT // 4, np.float32)
-    offset = -raw.ctypes.data % _ALIGNMENT // 4
+def planned(shape: tuple[int, ...], dtype: type[np.generic] = np.float32) -> NDArray[Any]:
+    """A C-contiguous array of zeros that starts on a cache line."""
+    count, size = int(np.prod(shape)), np.dtype(dtype).itemsize
+    raw = np.zeros(count + _ALIGNMENT // size, dtype)
+    offset = -raw.ctypes.data % _ALIGNMENT // size
     return raw[offset : offset + count].reshape(shape)
 
 

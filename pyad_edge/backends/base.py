@@ -25,8 +25,11 @@ class Session(Protocol):
         ...
 
     @property
-    def outputs(self) -> tuple[Float32, ...]:
+    def outputs(self) -> tuple[NDArray[Any], ...]:
         """One (N, C, h, w) float32, C-contiguous, per output name; valid until the next `run`.
+
+        Of a backend that was opened with coarse outputs, perhaps bf16 instead, as uint16 with
+        channels last in memory, see `pyad_edge.bfloat16`.
 
         The arrays are the same objects for the session's whole life.
         """

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pyad_edge.backends._common import (
     batch_shape,
@@ -28,7 +29,9 @@ from pyad_edge.backends.openvino_model import (
     input_shape,
     let_nan_through,
     metadata_of,
+    with_bf16_outputs,
 )
+from pyad_edge.bfloat16 import widened
 from pyad_edge.errors import BackendError, SettingError
 
 __all__ = ["OpenVinoBackend", "OpenVinoSession", "examine"]
@@ -66,6 +69,7 @@ class OpenVinoBackend:
         spinning: bool = True,
         cache_key: str | None = None,
         calibration: Float32 | None = None,
+        coarse_outputs: bool = False,
     ) -> None:
         """Loads the network.
 
@@ -81,6 +85,8 @@ class OpenVinoBackend:
             cache_key: SHA-256 of the engine, under which an int8 network is kept.
             calibration: (n, 3, H, W) float32 of normal pictures, to quantise with where no int8
                 network is kept yet.
+            coarse_outputs: Whether sessions may give outputs as bf16 where the network computes in
+                it, which is faster (see `Session.outputs`); for features, not for scores.
 
         Raises:
             SettingError: if a setting cannot be used, a precision the device lacks for one.
@@ -93,6 +99,7 @@ class OpenVinoBackend:
         self._core = openvino_core()
         self._device = _device(self._core, device)
         self._precision = precision
+        self._coarse = coarse_outputs and precision == "bf16" and self._device == "CPU"
         offered = _precisions(self._core, self._device)
         check_precision("openvino", precision, offered, where=_described(self._core, self._device))
         self._settings = _settings(self._device, precision, offered, threads=count, pinned=spinning)
@@ -161,7 +168,7 @@ class OpenVinoBackend:
         session = plan.take()
         np.copyto(session.input, batch)
         session.run()
-        found = [array.copy() for array in session.outputs]
+        found = [widened(array) if self._coarse else array.copy() for array in session.outputs]
         plan.give(session)  # not after a failure: its request may be in any state
         return found
 
@@ -217,6 +224,8 @@ class OpenVinoBackend:
         try:
             model = self._model.clone()
             model.reshape(list(shape))
+            if self._coarse:
+                model = with_bf16_outputs(model)
             compiled = self._core.compile_model(model, self._device, self._settings)
             ran_in = convolutions(compiled)
         except Exception as error:
@@ -236,21 +245,32 @@ class OpenVinoBackend:
                     f"[openvino] expected output {name!r} of shape ({shape[0]}, C, h, w), got "
                     f"{found}. Choose the name of a convolutional layer."
                 )
-        return _Plan(self._ov, compiled, shape, ran_in)
+        return _Plan(self._ov, compiled, shape, ran_in, coarse=self._coarse)
 
 
 class OpenVinoSession:
     """One thread's binding: the network reads `input` and writes `outputs` where they lie."""
 
-    def __init__(self, ov: Any, compiled: Any, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, ov: Any, compiled: Any, shape: tuple[int, ...], *, coarse: bool = False
+    ) -> None:
         self.input = planned(shape)
-        self.outputs: tuple[Float32, ...] = tuple(
-            planned(tuple(port.shape)) for port in compiled.outputs
+        shapes = [tuple(port.shape) for port in compiled.outputs]
+        arrays: list[NDArray[Any]] = [
+            planned(own, np.uint16) if coarse else planned(own) for own in shapes
+        ]
+        self.outputs: tuple[NDArray[Any], ...] = tuple(
+            array.transpose(0, 3, 1, 2) if coarse else array for array in arrays
         )
         self._request = compiled.create_infer_request()
         self._request.set_input_tensor(ov.Tensor(self.input, shared_memory=True))
-        for n, array in enumerate(self.outputs):
-            self._request.set_output_tensor(n, ov.Tensor(array, shared_memory=True))
+        for n, array in enumerate(arrays):
+            tensor = (
+                ov.Tensor(array, ov.Shape(array.shape), ov.Type.bf16)  # memory is shared here, too
+                if coarse
+                else ov.Tensor(array, shared_memory=True)
+            )
+            self._request.set_output_tensor(n, tensor)
 
     def run(self) -> None:
         """Runs the network from `input` into `outputs`.
@@ -271,14 +291,20 @@ class _Plan:
     """A network compiled for one shape, and sessions of it that `run` uses in turn."""
 
     def __init__(
-        self, ov: Any, compiled: Any, shape: tuple[int, ...], convolutions: Mapping[str, int]
+        self,
+        ov: Any,
+        compiled: Any,
+        shape: tuple[int, ...],
+        convolutions: Mapping[str, int],
+        *,
+        coarse: bool,
     ) -> None:
-        self.convolutions = convolutions
+        self.convolutions, self._coarse = convolutions, coarse
         self._ov, self._compiled, self._shape = ov, compiled, shape
         self._idle: list[OpenVinoSession] = []
 
     def session(self) -> OpenVinoSession:
-        return OpenVinoSession(self._ov, self._compiled, self._shape)
+        return OpenVinoSession(self._ov, self._compiled, self._shape, coarse=self._coarse)
 
     def take(self) -> OpenVinoSession:
         try:

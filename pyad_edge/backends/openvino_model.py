@@ -11,7 +11,7 @@ import numpy as np
 from pyad_edge.backends._common import METADATA_KEY, Shape, read_metadata
 from pyad_edge.errors import BackendError
 
-__all__ = ["convolutions", "input_shape", "let_nan_through", "metadata_of"]
+__all__ = ["convolutions", "input_shape", "let_nan_through", "metadata_of", "with_bf16_outputs"]
 
 _SLOPE = 1e-30  # of a ReLU
 _FLOATS = ("f32", "bf16", "f16")
@@ -36,6 +36,21 @@ def let_nan_through(loaded: Any) -> None:
         leaky = operators.prelu(node.input_value(0), slope)
         for target in node.output(0).get_target_inputs():
             target.replace_source_output(leaky.output(0))
+
+
+def with_bf16_outputs(model: Any) -> Any:
+    """The network with outputs (N, h, w, C) in bf16, as its last convolutions leave them.
+
+    For float32 outputs OpenVINO keeps the sums of residual blocks in float32, with conversions to
+    and from bf16 around each: 0.24 of 2.18 ms (ResNet-18, 256 px, 2 threads with AMX).
+    """
+    package = importlib.import_module("openvino")
+    processing = importlib.import_module("openvino.preprocess").PrePostProcessor(model)
+    for index in range(len(model.outputs)):
+        output = processing.output(index)
+        output.model().set_layout(package.Layout("NCHW"))
+        output.tensor().set_layout(package.Layout("NHWC")).set_element_type(package.Type.bf16)
+    return processing.build()
 
 
 def metadata_of(loaded: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ _PLAIN = ("input_size", "precision", "device", "threads")
 # name: (module, class, device where none is named, arguments that it takes)
 _FORMS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "onnxruntime": ("onnxruntime", "OnnxRuntimeBackend", "cpu", _CPU),
-    "openvino": ("openvino", "OpenVinoBackend", "cpu", _CPU),
+    "openvino": ("openvino", "OpenVinoBackend", "cpu", (*_CPU, "coarse_outputs")),
     "native": ("native", "NativeBackend", "cpu", _PLAIN),
     "torch": ("torch", "TorchBackend", "cpu", _PLAIN),
     "tensorrt": ("tensorrt", "TensorRtBackend", "cuda", _GPU),
@@ -44,6 +44,7 @@ def open_backend(
     spinning: bool = True,
     cache_key: str | None = None,
     calibration: Float32 | None = None,
+    coarse_outputs: bool = False,
 ) -> Backend:
     """Load a network into the backend of that name.
 
@@ -59,6 +60,8 @@ def open_backend(
         cache_key: SHA-256 of the engine; what a backend builds (int8 networks, plans) is kept
             under it.
         calibration: (n, 3, H, W) float32 of normal pictures, for int8 where none is kept.
+        coarse_outputs: whether sessions of a network in bf16 may give outputs as bf16 where that
+            is faster, see ``Session.outputs``: for features, not for scores.
 
     Raises:
         SettingError: if a name or setting is unknown or not offered here.
@@ -82,6 +85,7 @@ def open_backend(
         "spinning": spinning,
         "cache_key": cache_key,
         "calibration": calibration,
+        "coarse_outputs": coarse_outputs,
     }
     made = _class(name)(model, outputs=outputs, **{key: settings[key] for key in taken})
     if not isinstance(made, Backend):

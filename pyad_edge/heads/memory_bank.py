@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyad_edge.bfloat16 import channels_last, holds_bfloat16, is_channels_last
 from pyad_edge.engine_manifest import MemoryBankHead as HeadSettings
 from pyad_edge.errors import SettingError
 from pyad_edge.heads.approximate_index import ApproximateBank
@@ -95,10 +96,11 @@ class MemoryBankHead:
         valid: Valid | None = None,
         out: PatchScores | None = None,
     ) -> PatchScores:
-        """Score backbone levels, each (N, C, h, w) float32; (h, w) of the first is the grid.
+        """Score backbone levels, each (N, C, h, w); (h, w) of the first is the grid.
 
         Args:
-            features: the levels, the finest first.
+            features: the levels, the finest first, float32, or uint16 that holds bfloat16 (see
+                ``pyad_edge.bfloat16``): scores are those of the same numbers in float32.
             valid: (N, h, w) uint8, 0 where a patch does not count: its score and distance are 0,
                 its row -1, and it never makes the picture's score. None: all count.
             out: arrays of :meth:`empty` to write into.
@@ -208,11 +210,11 @@ def native_arguments(features: Sequence[Array], valid: Valid | None) -> tuple[li
     """Features (N, C, h, w) and ``valid`` (N, h, w) as the native calls take them.
 
     Raises:
-        TypeError: if a feature is not float32.
+        TypeError: if a feature is neither float32 nor uint16.
         ValueError: if ``valid`` has another shape.
     """
     levels = [
-        f if f.flags.c_contiguous and f.dtype == np.float32 else _float32(f) for f in features
+        f if f.flags.c_contiguous and f.dtype == np.float32 else _fitting(f) for f in features
     ]
     if valid is None:
         return levels, ALL_COUNT
@@ -222,11 +224,13 @@ def native_arguments(features: Sequence[Array], valid: Valid | None) -> tuple[li
     return levels, np.ascontiguousarray(valid)
 
 
-def _float32(level: Array) -> Array:
+def _fitting(level: Array) -> Array:
+    if holds_bfloat16(level):
+        return level if is_channels_last(level) else channels_last(level)
     if level.dtype != np.float32:
         raise TypeError(
-            f"[memory_bank] expected features as float32 arrays, got {level.dtype}. Convert them "
-            "with .astype(numpy.float32)."
+            "[memory_bank] expected features as float32 arrays (or bfloat16 as uint16), got "
+            f"{level.dtype}. Convert them with .astype(numpy.float32)."
         )
     return np.ascontiguousarray(level)
 

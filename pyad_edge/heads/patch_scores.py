@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pyad_edge.bfloat16 import widened
 from pyad_edge.engine_manifest import MemoryBankHead as HeadSettings
 from pyad_edge.ops import MemoryBank, patch_aggregation
 from pyad_edge.ops._native import native
@@ -48,10 +49,10 @@ class PatchScores:
 
 
 def embed(features: Sequence[Array], settings: HeadSettings) -> Array:
-    """Backbone levels, each (N, C, h, w) float32, as patch features (N, h, w, D) float32."""
+    """Backbone levels, each (N, C, h, w) float32 or bfloat16, as patches (N, h, w, D) float32."""
     aggregation = settings.aggregation
     return patch_aggregation(
-        features,
+        [widened(level) for level in features],
         variant=aggregation.variant,
         pre_dim=aggregation.pre_dim,
         target_dim=aggregation.target_dim,

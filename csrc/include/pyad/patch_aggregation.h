@@ -5,7 +5,8 @@
 //                       map)
 //   out[n, y, x, d]   = sum over l of up_l(own_l)[n, y, x, d]
 //
-// in_l  (N, C_l, h_l, w_l) float32; out (N, h, w, D) float32 on the grid of level 0
+// in_l  (N, C_l, h_l, w_l) float32, or (N, h_l, w_l, C_l) bfloat16, whose values are used exactly;
+// out   (N, h, w, D) float32 on the grid of level 0
 // up_l  bilinear up-sampling to level 0's grid (half-pixel centres, clamped), nothing for level 0
 //
 // Source: PatchCore (Roth et al., 2022), eqs. 1-3, in the form of its official code (unfold,
@@ -60,10 +61,11 @@ class AggregationPlan {
 };
 
 struct FeatureMap {
-    const float* data;  // (N, C, h, w)
+    const float* data;  // (N, C, h, w); null where they are bfloat16
     int64_t h, w;
     const Banded* rows;  // up-sampling to level 0's grid; null where the grid is the same
     const Banded* columns;
+    const uint16_t* bfloat16 = nullptr;  // (N, h, w, C), what a network in bf16 leaves
 };
 
 void patch_aggregation(const AggregationPlan& plan, const std::vector<FeatureMap>& features,

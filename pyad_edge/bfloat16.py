@@ -25,7 +25,8 @@ def is_channels_last(features: NDArray[Any]) -> bool:
 
 def channels_last(features: NDArray[Any]) -> NDArray[Any]:
     """The same (N, C, h, w), channels last in memory; a copy only where they are not."""
-    return np.ascontiguousarray(features.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    last: NDArray[Any] = np.ascontiguousarray(features.transpose(0, 2, 3, 1))
+    return last.transpose(0, 3, 1, 2)
 
 
 def widened(features: NDArray[Any]) -> NDArray[np.float32]:

@@ -33,10 +33,11 @@ inline std::vector<FeatureMap> maps_of(const AggregationPlan& plan,
         const bool bfloat16 = py::isinstance<py::array_t<uint16_t>>(a);
         if (!bfloat16 && !py::isinstance<Array<float>>(a)) refuse();
         if (bfloat16) {
-            const py::ssize_t C = a.shape(1), w = a.shape(3), h = a.shape(2);
-            if (a.strides(1) != 2 || a.strides(3) != 2 * C || a.strides(2) != 2 * C * w ||
-                a.strides(0) != 2 * C * w * h)
-                refuse();
+            py::ssize_t stride = 2;
+            for (const int axis : {1, 3, 2, 0}) {  // an axis of one has any stride
+                if (a.shape(axis) > 1 && a.strides(axis) != stride) refuse();
+                stride *= a.shape(axis);
+            }
         }
         const FeatureMap map{bfloat16 ? nullptr : static_cast<const float*>(a.data()),
                              a.shape(2),

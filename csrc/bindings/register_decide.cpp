@@ -37,8 +37,8 @@ void register_decide(py::module_& m) {
                 return py::make_tuple(decision.status, decision.searched, decision.scored,
                                       decision.score, decision.winner);
             },
-            py::arg("features"), py::arg("rows"), py::arg("columns"),
-            py::arg("valid").noconvert(), py::arg("bar"), py::arg("exact"));
+            py::arg("features"), py::arg("rows"), py::arg("columns"), py::arg("valid").noconvert(),
+            py::arg("bar"), py::arg("exact"));
 }
 
 }  // namespace pyad::bindings

@@ -37,10 +37,9 @@ void register_memory_bank_head(py::module_& m) {
                 py::gil_scoped_release release;
                 return head.score(maps, N, counts, out);
             },
-            py::arg("features"), py::arg("rows"), py::arg("columns"),
-            py::arg("valid").noconvert(), py::arg("image").noconvert(),
-            py::arg("patch").noconvert(), py::arg("nearest").noconvert(),
-            py::arg("distances").noconvert())
+            py::arg("features"), py::arg("rows"), py::arg("columns"), py::arg("valid").noconvert(),
+            py::arg("image").noconvert(), py::arg("patch").noconvert(),
+            py::arg("nearest").noconvert(), py::arg("distances").noconvert())
         .def(
             "reweight",
             [](const MemoryBankHead& head, const Array<float>& patch, float squared, int64_t row) {

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pyad_edge.backends.base import Float32
 from pyad_edge.errors import BackendError, ResourceError, SettingError

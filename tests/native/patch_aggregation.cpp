@@ -1,6 +1,7 @@
 // pyad/patch_aggregation.h: random sparse maps against float64, every level.
 #include "pyad/patch_aggregation.h"
 
+#include <cstring>
 #include <memory>
 #include <thread>
 
@@ -138,6 +139,39 @@ PYAD_TEST(descriptors_are_those_of_float64_and_the_same_at_every_level) {
                 }
             });
         }
+}
+
+PYAD_TEST(bfloat16_channels_last_gives_the_bits_of_float32) {
+    check::Random random(4);
+    for (const Case& c : kCases) {
+        Work work(c, random, check::Kind::normal);
+        // The upper halves of the features: once as they are, channels last, once as float32.
+        std::vector<std::unique_ptr<uint16_t[]>> halves;
+        std::vector<pyad::FeatureMap> coarse = work.maps;
+        for (size_t l = 0; l < c.levels.size(); ++l) {
+            const Level& level = c.levels[l];
+            const int64_t pixels = level.h * level.w, count = c.N * level.C * pixels;
+            halves.push_back(std::make_unique<uint16_t[]>(count));  // of its size: ASan watches
+            for (int64_t i = 0; i < count; ++i) {
+                float& value = work.features[l][i];
+                uint32_t bits;
+                std::memcpy(&bits, &value, sizeof(bits));
+                const int64_t n = i / pixels / level.C, channel = i / pixels % level.C;
+                halves[l][(n * pixels + i % pixels) * level.C + channel] =
+                    static_cast<uint16_t>(bits >> 16);
+                bits &= 0xFFFF0000u;
+                std::memcpy(&value, &bits, sizeof(bits));
+            }
+            coarse[l].data = nullptr;
+            coarse[l].bfloat16 = halves[l].get();
+        }
+        check::at_each_level([&](pyad::Level) {
+            const std::vector<float> expected = work.run();
+            check::Poisoned<float> out(static_cast<int64_t>(expected.size()));
+            pyad::patch_aggregation(*work.plan, coarse, c.N, out.data());
+            CHECK_SAME_BITS(out.data(), expected.data(), expected.size());
+        });
+    }
 }
 
 PYAD_TEST(several_threads_aggregate_at_once) {

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pyad_edge import ops
+from pyad_edge.bfloat16 import channels_last, widened
 from pyad_edge.engine_manifest import MemoryBankHead as HeadSettings
 from pyad_edge.heads.memory_bank import MemoryBankHead, PatchScores
 from pyad_edge.heads.patch_scores import composed
@@ -104,6 +105,31 @@ def test_equal_to_the_operations(level: str, scoring: str, variant: str) -> None
                 array.fill(np.nan)
             assert head.score(features, out=out) is out
             same(out, expected)
+
+
+@pytest.mark.parametrize("level", ops.available_cpu_levels())
+@pytest.mark.parametrize("variant", ["official", "average"])
+def test_bfloat16_features_score_as_the_same_numbers_in_float32(level: str, variant: str) -> None:
+    ops.set_cpu_level(level)
+    rng = np.random.default_rng(11)
+    chosen = settings("reweighted", variant=variant)
+    bank = rng.gamma(1.0, size=(150, 48)).astype(np.float32)
+    head = MemoryBankHead(bank, chosen)
+    for N, h, w in ((1, 13, 9), (3, 7, 12), (5, 1, 1), (1, 30, 5)):
+        coarse = [(one.view(np.uint32) >> 16).astype(np.uint16) for one in levels_of(rng, N, h, w)]
+        expected = head.score([widened(one) for one in coarse])
+        same(head.score([channels_last(one) for one in coarse]), expected)
+        same(head.score(coarse), expected)  # channels first: copied
+        same(composed(coarse, chosen, search=MemoryBank(bank), rows=bank), expected)
+
+
+def test_features_of_other_types_are_refused() -> None:
+    rng = np.random.default_rng(12)
+    head = MemoryBankHead(rng.gamma(1.0, size=(9, 48)).astype(np.float32), settings("maximum"))
+    features = levels_of(rng, 1, 6, 6)
+    for kind in (np.float16, np.int16, np.float64):
+        with pytest.raises(TypeError, match=f"bfloat16 as uint16.*got {np.dtype(kind)}"):
+            head.score([features[0], features[1].astype(kind)])
 
 
 def test_a_contracted_bank_of_real_size() -> None:

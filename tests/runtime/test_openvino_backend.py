@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="building tiny networks needs onnx")
 
 from backend_forms import LAYERS, MODEL, SIZE, noise, opened  # noqa: E402
+from tiny_engine import TinyEngine  # noqa: E402
 from tiny_models import edit_model  # noqa: E402
 
+from pyad_edge import Runtime  # noqa: E402
 from pyad_edge.backends import openvino as openvino_backend  # noqa: E402
 from pyad_edge.backends.openvino import OpenVinoBackend  # noqa: E402
 from pyad_edge.backends.registry import examine_backends, open_backend  # noqa: E402
+from pyad_edge.bfloat16 import is_channels_last, widened  # noqa: E402
 from pyad_edge.errors import BackendError, SettingError  # noqa: E402
 
 # The last owner of a network goes in another thread, as where a garbage collector finds it there.
@@ -47,6 +51,55 @@ def test_openvino_says_what_its_convolutions_run_in() -> None:
     found = opened("openvino", "int8").info
     assert found["convolutions"]["u8"] == 3
     assert found["calibration"]["pictures"] == 4
+
+
+def test_coarse_outputs_are_bf16_channels_last_and_what_run_gives() -> None:
+    def outputs(**settings: Any) -> tuple[list[Any], list[Any]]:
+        made = open_backend(
+            "openvino", MODEL, outputs=LAYERS, input_size=SIZE, precision="bf16", **settings
+        )
+        session = made.session(2)
+        session.input[:] = batch
+        session.run()
+        return [array.copy() for array in session.outputs], made.run(batch)
+
+    opened("openvino", "bf16")  # skips where there is none
+    batch = noise(2, 3, *SIZE)
+    fine, _ = outputs()
+    coarse, ran = outputs(coarse_outputs=True)
+    for found, exact, again in zip(coarse, fine, ran, strict=True):
+        assert found.dtype == np.uint16
+        assert found.shape == exact.shape
+        np.testing.assert_array_equal(widened(found), again)
+        assert again.flags.c_contiguous
+        # Outputs are rounded to 8 bits, and so are the sums of blocks before them.
+        assert np.abs(again - exact).max() <= 2.0**-6 * np.abs(exact).max()
+        assert np.abs(again - exact).max() > 0.0
+    session = open_backend(
+        "openvino", MODEL, outputs=LAYERS, input_size=SIZE, precision="bf16", coarse_outputs=True
+    ).session(1)
+    assert all(is_channels_last(array) for array in session.outputs)
+
+
+def test_coarse_outputs_leave_other_precisions_alone() -> None:
+    pytest.importorskip("openvino")
+    session = open_backend(
+        "openvino", MODEL, outputs=LAYERS, input_size=SIZE, coarse_outputs=True
+    ).session(1)
+    assert all(array.dtype == np.float32 for array in session.outputs)
+
+
+def test_an_engine_with_a_bank_opens_with_coarse_outputs(tiny: TinyEngine) -> None:
+    opened("openvino", "bf16")
+    runtime = Runtime(tiny.path, backend="openvino", precision="bf16")
+    frame = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    with runtime.pipeline._workspaces.borrow(1) as workspace:
+        kinds = {array.dtype for array in workspace.session.outputs}
+    assert kinds == {np.dtype(np.uint16)}
+    assert runtime.infer(frame).score == pytest.approx(
+        Runtime(tiny.path).infer(frame).score, rel=0.05
+    )
+    assert runtime.decide(frame, score=True).score == runtime.infer(frame).score
 
 
 def test_openvino_refuses_another_precision_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def is_channels_last(features: NDArray[Any]) -> bool:
 def channels_last(features: NDArray[Any]) -> NDArray[Any]:
     """The same (N, C, h, w), channels last in memory; a copy only where they are not."""
     last: NDArray[Any] = np.ascontiguousarray(features.transpose(0, 2, 3, 1))
-    return last.transpose(0, 3, 1, 2)
+    return np.asarray(last.transpose(0, 3, 1, 2))
 
 
 def widened(features: NDArray[Any]) -> NDArray[np.float32]:
@@ -37,4 +37,5 @@ def widened(features: NDArray[Any]) -> NDArray[np.float32]:
     """
     if not holds_bfloat16(features):
         return features
-    return (np.ascontiguousarray(features).astype(np.uint32) << 16).view(np.float32)
+    bits = np.ascontiguousarray(features).astype(np.uint32) << np.uint32(16)
+    return np.asarray(bits, np.uint32).view(np.float32)

@@ -14,7 +14,7 @@ from pyad_edge.export.methods.grad.detector import PATCH, STRIDE
 from pyad_edge.export.methods.grad.elsewhere import Elsewhere
 from pyad_edge.export.methods.grad.samples import Samples
 from pyad_edge.export.methods.grad.settings import GradSettings
-from pyad_edge.export.methods.grad.windows import LevelPictures, cut, random_places
+from pyad_edge.export.methods.grad.windows import LevelPictures, Places, cut, random_places
 from pyad_edge.export.training.sampling import Batches
 
 __all__ = ["Batch", "PatchBatches", "augment"]
@@ -60,6 +60,7 @@ class PatchBatches:
         self._pictures, self._settings = pictures, settings
         self._generated = [generated[reach] for reach in sorted(generated)]
         self._elsewhere = Elsewhere(pictures, share=settings.alike, shift=settings.shift)
+        self._starts = np.concatenate([own.places for own in self._generated])
         groups = settings.patches // settings.neighbours**2
         self._sources = PICTURES if settings.neighbours == 1 else groups
         self._order = Batches(len(pictures), batch=2 * self._sources, seed=settings.seed)
@@ -79,22 +80,37 @@ class PatchBatches:
         right = np.repeat(chosen[: self._sources], repeat)
         wrong = np.repeat(chosen[self._sources :], repeat)
         whole = self._pictures
-        places = random_places(rng, count, size=whole.size, window=window)
+        places = self._places(rng, count, window)
         positive = self._patches(whole.pictures, right, places, places, window)
-        content = random_places(rng, count, size=whole.size, window=window)
+        content = self._places(rng, count, window)
         colours = cut(whole.pictures, wrong, content, window)
         elsewhere = self._elsewhere.places(rng, colours, content)
         where = cut(whole.where, wrong, elsewhere, window)
         negative = [torch.cat((colours, where), dim=1)]
         for own, order in zip(self._generated, self._samples, strict=True):
             numbers = np.repeat(order.batch_at(iteration), repeat)
-            inside = random_places(rng, count, size=own.size, window=window)
+            inside = self._inside(rng, count, window)
             beyond = inside + own.places[numbers]
             negative.append(
                 self._patches(own.windows, numbers, inside, beyond, window, scale=1 / 127.5)
             )
         every = augment(torch.cat((positive, *negative)), rng, self._settings)
         return Batch(every[:count], every[count:])
+
+    def _inside(self, rng: np.random.Generator, count: int, window: tuple[int, int]) -> Places:
+        """Places in generated windows."""
+        return random_places(
+            rng, count, size=self._generated[0].size, window=window, beyond=window[0] - PATCH
+        )
+
+    def _places(self, rng: np.random.Generator, count: int, window: tuple[int, int]) -> Places:
+        """Places in pictures, as often as generated patches have them.
+
+        Where these are fewer, at the edges say, a detector that knows the place would otherwise
+        learn that all is normal there.
+        """
+        starts = self._starts[rng.integers(len(self._starts), size=count)]
+        return starts + self._inside(rng, count, window)
 
     def _patches(
         self,

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from pyad_edge.export.methods.grad.detector import STRIDE
+from pyad_edge.export.methods.grad.detector import PATCH, STRIDE
 from pyad_edge.export.methods.grad.windows import LevelPictures, Places, random_places
 
 __all__ = ["Elsewhere"]
@@ -51,7 +51,9 @@ class Elsewhere:
             (n, 2).
         """
         n, window = len(patches), (patches.shape[-2], patches.shape[-1])
-        chosen = random_places(rng, n, size=self._size, window=window)
+        chosen = random_places(
+            rng, n, size=self._size, window=window, beyond=max(0, window[0] - PATCH)
+        )
         count = round(self._share * n)
         if count:
             places, found = self.alike(rng, patches[:count], true[:count])

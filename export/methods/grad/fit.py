@@ -49,6 +49,8 @@ GENERATOR_SETTINGS = (
     "shift",
 )  # fmt: skip
 """What generated windows follow from; the others may change without generating anew."""
+GENERATOR_FORM = 2
+"""Of what the settings do not say. 1: windows and regions lay evenly, and few at the edges."""
 NO_OTHERS: Mapping[int, GradSettings] = MappingProxyType({})
 EVEN = 10  # pictures, as it were, whose logits are the same everywhere: few say little of a place
 SMALLEST_DEVIATION = 1e-3  # logits; a level whose normal maxima do not differ must not divide by 0
@@ -172,7 +174,7 @@ def generated_windows(
             chosen = settings.model_dump(mode="json", include=set(names))
             return {**identity, "part": part, "settings": chosen}
 
-        own = identified(GENERATOR_SETTINGS)
+        own = {**identified(GENERATOR_SETTINGS), "form": GENERATOR_FORM}
         file = work.samples(pictures.level, reach)
         samples = load_samples(file, identity=own)
         if samples is not None:

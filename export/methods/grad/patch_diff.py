@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from pyad_edge.errors import DataError
+from pyad_edge.export.methods.grad.detector import PATCH
 from pyad_edge.export.methods.grad.diffusion import STEPS, Schedule, patchdiff_loss, sample
 from pyad_edge.export.methods.grad.regions import Regions
 from pyad_edge.export.methods.grad.samples import Samples
@@ -155,7 +156,9 @@ def generate(
     """
     side = min(settings.sample_window, *pictures.size)
     rng = np.random.default_rng([settings.seed, pictures.level, network.reach])
-    places = random_places(rng, settings.samples, size=pictures.size, window=(side, side))
+    places = random_places(
+        rng, settings.samples, size=pictures.size, window=(side, side), beyond=side - PATCH
+    )
     noise = torch.Generator().manual_seed(settings.seed + 1000 * pictures.level + network.reach)
     schedule, made = Schedule(device), []
     first = len(places) - round(settings.inside * len(places))

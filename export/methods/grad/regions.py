@@ -61,12 +61,20 @@ class Regions:
         told = rng.random(n) < self._share
         for index in range(n):
             height, width = (round(side * part) for part in rng.uniform(*SIDES, 2))
-            top, left = int(rng.integers(side - height + 1)), int(rng.integers(side - width + 1))
-            rows, columns = slice(top, top + height), slice(left, left + width)
+            # Its middle lies anywhere in the window, so that edges are covered as often as the rest.
+            rows, columns = _covered(rng, height, side), _covered(rng, width, side)
             kept[index, :, rows, columns] = False
             if told[index]:
                 patch = pictures[index : index + 1, :, rows, columns]
-                true: NDArray[np.int64] = places[index : index + 1] + np.array([[top, left]])
+                corner = np.array([[rows.start, columns.start]])
+                true: NDArray[np.int64] = places[index : index + 1] + corner
                 other, _ = self._elsewhere.alike(rng, patch, true)
-                where[index, :, rows, columns] = cut(whole.where, [0], other, (height, width))[0]
+                shape = (rows.stop - rows.start, columns.stop - columns.start)
+                where[index, :, rows, columns] = cut(whole.where, [0], other, shape)[0]
         return _Windows(pictures, kept, where)
+
+
+def _covered(rng: np.random.Generator, length: int, side: int) -> slice:
+    """Of a stretch whose middle is a random pixel of the window, what lies within."""
+    start = int(rng.integers(side)) - length // 2
+    return slice(max(0, start), min(side, start + length))

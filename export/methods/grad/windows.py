@@ -63,11 +63,26 @@ def level_pictures(
 
 
 def random_places(
-    rng: np.random.Generator, count: int, *, size: tuple[int, int], window: tuple[int, int]
+    rng: np.random.Generator,
+    count: int,
+    *,
+    size: tuple[int, int],
+    window: tuple[int, int],
+    beyond: int = 0,
 ) -> Places:
-    """(count, 2) places of windows within pictures, evenly over all that fit."""
-    limits = [whole - part + 1 for whole, part in zip(size, window, strict=True)]
-    return rng.integers(limits, size=(count, 2))
+    """(count, 2) places of windows within pictures, evenly over all that fit.
+
+    Args:
+        rng: source of randomness.
+        count: how many.
+        size: (h, w) of the pictures.
+        window: (height, width).
+        beyond: places are drawn up to so many pixels beyond the edges and moved inside. Without,
+            what lies at an edge is in few windows, those that begin or end there.
+    """
+    limits = [whole - part for whole, part in zip(size, window, strict=True)]
+    places = rng.integers([-beyond] * 2, [limit + beyond + 1 for limit in limits], size=(count, 2))
+    return np.clip(places, 0, limits)
 
 
 def cut(

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 namespace fuzz {
 namespace {
@@ -124,6 +125,17 @@ Features::Features(Bytes& bytes, const pyad::AggregationPlan& plan, int64_t N, i
         require(channels <= 1000, "channels that a feature map has");
         values_.push_back(bytes.floats(N * channels * map.h * map.w, finite));
         map.data = values_.back().data();
+        if (bytes.one_in(4)) {  // channels last, in bfloat16
+            const int64_t count = N * channels * map.h * map.w;
+            halves_.emplace_back(count, bytes.below(4));
+            for (int64_t i = 0; i < count; ++i) {
+                uint32_t bits;
+                std::memcpy(&bits, map.data + i, sizeof(bits));
+                halves_.back()[i] = static_cast<uint16_t>(bits >> 16);
+            }
+            map.bfloat16 = halves_.back().data();
+            map.data = nullptr;
+        }
         maps_.push_back(map);
     }
 }

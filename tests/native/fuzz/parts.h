@@ -32,6 +32,7 @@ class Features {
   private:
     int64_t N_;
     std::vector<Exact<float>> values_;
+    std::vector<Exact<uint16_t>> halves_;
     std::vector<std::unique_ptr<pyad::Banded>> axes_;
     std::vector<pyad::FeatureMap> maps_;
 };

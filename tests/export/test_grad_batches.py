@@ -56,6 +56,43 @@ def test_batches_hold_the_papers_three_kinds():
         np.testing.assert_allclose(own[:, :3], mark / 127.5 - 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("neighbours", [1, 4])
+def test_all_kinds_have_the_same_places_and_the_edges_not_seldom(neighbours):
+    side, window = 90, 60
+    where = coordinates(side - 6, side - 6, border=3)
+    pictures = LevelPictures(136, torch.zeros(16, 3, side, side).half(), where)
+    rng = np.random.default_rng(5)
+
+    def generated(count):
+        places = random_places(
+            rng, count, size=(side, side), window=(window, window), beyond=window - 34
+        )
+        return Samples(torch.zeros(count, 3, window, window, dtype=torch.uint8), places)
+
+    plain = PLAIN | {"neighbours": neighbours}
+    settings = make_settings(patches=64 * neighbours**2, alike=0.0, **plain)
+    batches = PatchBatches(pictures, {n: generated(300) for n in (9, 13, 17)}, settings)
+    group = 34 + 4 * (neighbours - 1)
+    made = [batches.at(iteration) for iteration in range(40)]
+    kinds = {"positive": torch.cat([one.positive for one in made])}
+    for index, kind in enumerate(("wrong", "n = 9", "n = 13", "n = 17")):
+        kinds[kind] = torch.cat([one.negative[64 * index : 64 * (index + 1)] for one in made])
+    shares = {}
+    for kind, own in kinds.items():
+        x = ((own[:, 3, 0, 0] + 1) / 2 * (side - 6) - 0.5 + 3).round().long()
+        assert x.min() == 0
+        assert x.max() == side - group
+        # Patches of a group: how many of all lie in the outer fifths of the places.
+        each = (x[:, None] + 4 * torch.arange(neighbours)).flatten().float() / (side - 34)
+        shares[kind] = (float((each < 0.2).float().mean()), float((each > 0.8).float().mean()))
+    for kind, (left, right) in shares.items():
+        assert 0.12 < left < 0.45, kind
+        assert 0.12 < right < 0.45, kind
+        if kind != "wrong":  # whose contents have these places, and whose coordinates are anywhere
+            assert abs(left - shares["positive"][0]) < 0.05
+            assert abs(right - shares["positive"][1]) < 0.05
+
+
 def test_wrong_places_look_alike_and_are_no_right_ones():
     """Of a striped picture: where the stripes fall as they do in the patch, at another place."""
     side, window = 90, (34, 34)

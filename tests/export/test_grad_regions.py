@@ -40,7 +40,8 @@ def test_rectangles_have_their_sides_and_some_the_coordinates_of_a_place_alike()
         height, width = (int(v.max() - v.min()) + 1 for v in (rows, columns))
         assert len(rows) == height * width  # one rectangle
         for length in (height, width):
-            assert SIDES[0] * WINDOW - 1 <= length <= SIDES[1] * WINDOW + 1
+            # Half of one whose middle lies at the window's edge is outside.
+            assert SIDES[0] * WINDOW / 2 - 1 <= length <= SIDES[1] * WINDOW + 1
         change = (made.where[index] - whole[index]) * (SIDE - 6) / 2  # pixels
         assert (change[:, made.kept[index, 0]] == 0).all()
         inner = change[:, ~made.kept[index, 0]]
@@ -50,6 +51,19 @@ def test_rectangles_have_their_sides_and_some_the_coordinates_of_a_place_alike()
             moved += 1
             assert min(across, 12 - across) < 1.1  # stripes fall as they did
     assert 18 <= moved <= 42
+
+
+def test_rectangles_cover_a_windows_edges_too():
+    pictures, rng = level(), np.random.default_rng(4)
+    places = random_places(rng, 400, size=(SIDE, SIDE), window=(WINDOW, WINDOW))
+    kept = Regions(pictures, settings(alike=0.0)).at(rng, places).kept
+    covered = (~kept[:, 0]).float().mean(dim=0)
+    corners = covered[[0, 0, -1, -1], [0, -1, 0, -1]].mean()
+    edges = torch.cat((covered[0], covered[-1], covered[:, 0], covered[:, -1])).mean()
+    middle = covered[WINDOW // 4 : -WINDOW // 4, WINDOW // 4 : -WINDOW // 4].mean()
+    # Half of the middle's rate along each axis: from one side only can a rectangle reach an edge.
+    assert 0.35 * middle < edges < middle
+    assert 0.15 * middle < corners < edges
 
 
 def test_without_alike_coordinates_are_right():

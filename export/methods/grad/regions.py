@@ -61,7 +61,7 @@ class Regions:
         told = rng.random(n) < self._share
         for index in range(n):
             height, width = (round(side * part) for part in rng.uniform(*SIDES, 2))
-            # Its middle lies anywhere in the window, so that edges are covered as often as the rest.
+            # Its middle lies anywhere in the window: edges are covered, too.
             rows, columns = _covered(rng, height, side), _covered(rng, width, side)
             kept[index, :, rows, columns] = False
             if told[index]:

@@ -99,9 +99,7 @@ class PatchBatches:
 
     def _inside(self, rng: np.random.Generator, count: int, window: tuple[int, int]) -> Places:
         """Places in generated windows."""
-        return random_places(
-            rng, count, size=self._generated[0].size, window=window, beyond=window[0] - PATCH
-        )
+        return random_places(rng, count, size=self._generated[0].size, window=window)
 
     def _places(self, rng: np.random.Generator, count: int, window: tuple[int, int]) -> Places:
         """Places in pictures, as often as generated patches have them.

@@ -20,7 +20,12 @@ from pyad_edge.export.methods.grad.settings import GradSettings
 from pyad_edge.export.methods.grad.windows import cut
 from pyad_edge.export.training.device import autocast
 
-__all__ = ["DetectorTrainer", "standardise"]
+__all__ = ["RAMP", "DetectorTrainer", "standardise"]
+
+RAMP = 0.2
+"""Share of the steps over which beta rises from 0. What a detector cannot tell from normal patches
+yet, equation 1 takes for normal: with all of beta from the start it may settle on the few patches
+that it found first, and the others are never heard."""
 
 
 class DetectorTrainer:
@@ -64,7 +69,8 @@ class DetectorTrainer:
         rows = maps.detach().permute(0, 2, 3, 1).flatten(0, 2).float()  # in the logits' order
         count = len(positive) * settings.neighbours**2
         near, far = rows[:count], rows[count:]
-        positive_weights, negative_weights = self.weights(near, far)
+        share = iteration / (RAMP * self._steps)
+        positive_weights, negative_weights = self.weights(near, far, share=min(1.0, share))
         classes = reweighted_loss(
             logits[:count],
             logits[count:],
@@ -98,7 +104,7 @@ class DetectorTrainer:
         }
 
     def weights(
-        self, positive: torch.Tensor, negative: torch.Tensor
+        self, positive: torch.Tensor, negative: torch.Tensor, *, share: float = 1.0
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Weights of the patches with these features, each class's summing to 1.
 
@@ -107,6 +113,7 @@ class DetectorTrainer:
         Args:
             positive: (P, D) float32.
             negative: (M, D) float32.
+            share: of ``settings.beta``, in [0, 1]; 0: all weigh the same.
 
         Returns:
             (P,) and (M,) float64, without gradients.
@@ -115,7 +122,7 @@ class DetectorTrainer:
         filled = len(self.positive.rows) > 0
         right = [torch.zeros(len(positive), dtype=torch.float64, device=positive.device)]
         wrong = [torch.zeros(len(negative), dtype=torch.float64, device=negative.device)]
-        near, far, beta = self.positive.rows, self.negative.rows, settings.beta
+        near, far, beta = self.positive.rows, self.negative.rows, share * settings.beta
         if filled and settings.reweight_tail:
             right.append(log_density_weights(positive, near, beta=beta))
             wrong.append(log_density_weights(negative, far, beta=beta))

@@ -214,6 +214,37 @@ def test_groups_of_neighbours_are_patches_that_share_their_convolutions():
     assert len(trainer.positive.rows) == 9 + 16
 
 
+def test_beta_rises_over_the_first_fifth_of_the_steps():
+    settings = make_settings(patches=4, regularise=False, preset="compact")
+    batch = PatchBatches(level(), {9: samples()}, settings).at(0)
+    losses = {}
+    for iteration, share in ((1, 0.05), (10, 0.5), (20, 1.0), (90, 1.0)):
+        torch.manual_seed(0)
+        trainer = DetectorTrainer(settings, steps=100, device=torch.device("cpu"))
+        torch.nn.init.normal_(trainer.detector.layers[-1].weight)
+        trainer.positive.push(torch.rand(9, 64))
+        trainer.negative.push(torch.rand(9, 64))
+        with torch.no_grad():
+            near, far = (
+                trainer.detector.features(one).flatten(1)
+                for one in (batch.positive, batch.negative)
+            )
+            even = trainer.weights(near, far, share=0.0)
+            chosen = trainer.weights(near, far, share=share)
+            expected = reweighted_loss(
+                trainer.detector.classify(near[..., None, None]).flatten(),
+                trainer.detector.classify(far[..., None, None]).flatten(),
+                positive_weights=chosen[0],
+                negative_weights=chosen[1],
+            )
+        for own in even:
+            np.testing.assert_allclose(own, 1 / len(own), rtol=1e-12)
+        losses[iteration] = trainer.step(iteration, batch)["classes"]
+        np.testing.assert_allclose(losses[iteration], float(expected), rtol=1e-5)
+    assert len(set(losses.values())) == 3
+    assert losses[20] == losses[90]
+
+
 def test_a_step_learns_and_counts_every_part_of_the_loss():
     settings = make_settings(patches=16, neighbours=2, preset="compact", queue=64)
     batches = PatchBatches(level(), {9: samples()}, settings)

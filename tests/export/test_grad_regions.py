@@ -26,6 +26,7 @@ def level():
 
 
 def settings(**values):
+    values = {"exchanged": 0.0} | values
     return make_settings(width=8, sample_window=WINDOW, sampling_steps=2, **values)
 
 

@@ -45,8 +45,8 @@ PATCHDIFF_SETTINGS = (
 )  # fmt: skip
 """What a PatchDiff's weights follow from."""
 GENERATOR_SETTINGS = (
-    *PATCHDIFF_SETTINGS, "samples", "sample_window", "sampler", "sampling_steps", "inside", "alike",
-    "shift",
+    *PATCHDIFF_SETTINGS, "samples", "sample_window", "sampler", "sampling_steps", "inside",
+    "exchanged", "alike", "shift",
 )  # fmt: skip
 """What generated windows follow from; the others may change without generating anew."""
 GENERATOR_FORM = 2

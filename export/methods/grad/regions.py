@@ -5,6 +5,11 @@ settles it. Defects are mostly one wrong part among right ones. So some windows 
 normal pictures, and a rectangle in them is generated anew, in agreement with what surrounds it as
 far as the PatchDiff sees. In some of them it is told the coordinates of a place that looks alike:
 then it fills the rectangle with what belongs elsewhere.
+
+In exchanged regions, the rectangle is another normal picture's, of the same place or of one that
+looks alike, and the PatchDiff generates the seam alone. Where a seam parts what comes in one piece,
+that is there twice, in part or not at all, and all of it is as sharp as in pictures: what a network
+that sees few pixels generates as a whole is rarely empty.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ from pyad_edge.export.methods.grad.windows import LevelPictures, Places, cut
 __all__ = ["Regions"]
 
 SIDES = (0.25, 0.6)  # least and largest of a rectangle, in parts of the window's
+SEAM = 4  # pixels
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,12 @@ class Regions:
 
     Args:
         pictures: normal ones.
-        settings: ``sample_window``, ``alike``, ``shift``.
+        settings: ``sample_window``, ``alike``, ``exchanged``, ``shift``.
     """
 
     def __init__(self, pictures: LevelPictures, settings: GradSettings) -> None:
         self._pictures, self._share = pictures, settings.alike
+        self._exchanged = settings.exchanged
         self._side = min(settings.sample_window, *pictures.size)
         self._elsewhere = Elsewhere(pictures, share=1.0, shift=settings.shift)
 
@@ -59,18 +66,24 @@ class Regions:
         where = cut(whole.where, numbers, places, (side, side))
         kept = torch.ones(n, 1, side, side, dtype=torch.bool)
         told = rng.random(n) < self._share
+        exchanged = rng.random(n) < self._exchanged
         for index in range(n):
             height, width = (round(side * part) for part in rng.uniform(*SIDES, 2))
             # Its middle lies anywhere in the window: edges are covered, too.
             rows, columns = _covered(rng, height, side), _covered(rng, width, side)
             kept[index, :, rows, columns] = False
+            corner = np.array([[rows.start, columns.start]])
+            place: NDArray[np.int64] = places[index : index + 1] + corner
+            shape = (rows.stop - rows.start, columns.stop - columns.start)
             if told[index]:
                 patch = pictures[index : index + 1, :, rows, columns]
-                corner = np.array([[rows.start, columns.start]])
-                true: NDArray[np.int64] = places[index : index + 1] + corner
-                other, _ = self._elsewhere.alike(rng, patch, true)
-                shape = (rows.stop - rows.start, columns.stop - columns.start)
-                where[index, :, rows, columns] = cut(whole.where, [0], other, shape)[0]
+                place, _ = self._elsewhere.alike(rng, patch, place)
+            if exchanged[index]:
+                donor = [int(rng.integers(len(whole)))]
+                pictures[index, :, rows, columns] = cut(whole.pictures, donor, place, shape)[0]
+                kept[index, :, _within(rows, side), _within(columns, side)] = True
+            elif told[index]:
+                where[index, :, rows, columns] = cut(whole.where, [0], place, shape)[0]
         return _Windows(pictures, kept, where)
 
 
@@ -78,3 +91,10 @@ def _covered(rng: np.random.Generator, length: int, side: int) -> slice:
     """Of a stretch whose middle is a random pixel of the window, what lies within."""
     start = int(rng.integers(side)) - length // 2
     return slice(max(0, start), min(side, start + length))
+
+
+def _within(stretch: slice, side: int) -> slice:
+    """What a seam at those of its ends that are not the window's leaves of a stretch."""
+    start = stretch.start + (SEAM if stretch.start > 0 else 0)
+    stop = stretch.stop - (SEAM if stretch.stop < side else 0)
+    return slice(start, max(start, stop))

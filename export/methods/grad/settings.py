@@ -57,6 +57,7 @@ class GradSettings(BaseModel):
         sample_window: their side.
         inside: share of the windows that are normal but for a region, which alone is generated, see
             ``regions``; 0: all are generated as a whole, as in the paper.
+        exchanged: share of these regions that are another normal picture's, but for a seam.
         sampler, sampling_steps: DDIM with so many steps, or DDPM, which takes 1000.
         detector_steps: training steps of each detector; None: 2,000 epochs.
         patches: positive patches a step; there are ``k + 1`` times as many negative ones.
@@ -100,6 +101,7 @@ class GradSettings(BaseModel):
     samples: Annotated[int, Field(ge=1, le=100_000)] = 1000
     sample_window: Annotated[int, Field(ge=34, le=512)] = 64
     inside: Annotated[float, Field(ge=0, le=1)] = 0.0
+    exchanged: Annotated[float, Field(ge=0, le=1)] = 0.5
     sampler: Literal["ddim", "ddpm"] = "ddim"
     sampling_steps: Annotated[int, Field(ge=2, le=1000)] = 50
     detector_steps: Count | None = None

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 
 from pyad_edge.export.methods.grad.patch_diff import generate  # noqa: E402
 from pyad_edge.export.methods.grad.place import coordinates  # noqa: E402
-from pyad_edge.export.methods.grad.regions import SIDES, Regions  # noqa: E402
+from pyad_edge.export.methods.grad.regions import SEAM, SIDES, Regions  # noqa: E402
 from pyad_edge.export.methods.grad.settings import make_settings  # noqa: E402
 from pyad_edge.export.methods.grad.unet import PatchUNet  # noqa: E402
 from pyad_edge.export.methods.grad.windows import LevelPictures, cut, random_places  # noqa: E402
@@ -50,7 +50,7 @@ def test_rectangles_have_their_sides_and_some_the_coordinates_of_a_place_alike()
         across = float(inner[0, 0]) % 12
         if inner.abs().max() > 0.5:
             moved += 1
-            assert min(across, 12 - across) < 1.1  # stripes fall as they did
+            assert min(across, 12 - across) < 2.1  # stripes fall as they did, to their width
     assert 18 <= moved <= 42
 
 
@@ -65,6 +65,52 @@ def test_rectangles_cover_a_windows_edges_too():
     # Half of the middle's rate along each axis: from one side only can a rectangle reach an edge.
     assert 0.35 * middle < edges < middle
     assert 0.15 * middle < corners < edges
+
+
+@pytest.mark.parametrize("alike", [0.0, 1.0])
+def test_exchanged_regions_are_another_pictures_but_for_a_seam(alike):
+    pictures, rng = level(), np.random.default_rng(5)
+    places = random_places(rng, 200, size=(SIDE, SIDE), window=(WINDOW, WINDOW))
+    made = Regions(pictures, settings(alike=alike, exchanged=1.0)).at(rng, places)
+    whole = cut(pictures.where, range(200), places, (WINDOW, WINDOW))
+    assert torch.equal(made.where, whole)  # the seam belongs where it is
+    ground = pictures.pictures.float().amin(dim=(1, 2, 3))  # each picture's, between stripes
+    exchanged = own_again = moved = 0
+    for index in range(200):
+        window, kept = made.pictures[index, 0], made.kept[index, 0]
+        rows, columns = torch.nonzero(~kept, as_tuple=True)
+        top, bottom, left, right = (
+            int(f()) for f in (rows.min, rows.max, columns.min, columns.max)
+        )
+        low, high = (SEAM if top else 0), (SEAM if bottom < WINDOW - 1 else 0)
+        near, far = (SEAM if left else 0), (SEAM if right < WINDOW - 1 else 0)
+        inner = window[top + low : bottom + 1 - high, left + near : right + 1 - far]
+        if not inner.numel():  # smaller than its seams: all of it is generated
+            assert not kept[top : bottom + 1, left : right + 1].any()
+            continue
+        assert kept[top + low : bottom + 1 - high, left + near : right + 1 - far].all()
+        outside = torch.ones(WINDOW, WINDOW, dtype=torch.bool)
+        outside[top : bottom + 1, left : right + 1] = False
+        assert kept[outside].all()
+        mine = (window[outside].min() - ground).abs()
+        assert mine.min() < 1e-3
+        if inner.shape[1] < 3:  # perhaps nothing but a stripe
+            continue
+        first = int(places[index, 1])
+        stripes = (torch.arange(SIDE) % 12 < 2)[first : first + WINDOW]
+        # Values of one picture: its ground, its ground + 0.5 on stripes.
+        base = ground[(ground - inner.min()).abs().argmin()]
+        found = (inner[0] - base) > 0.25
+        np.testing.assert_allclose(inner, base + 0.5 * found.float().expand_as(inner), atol=2e-3)
+        exchanged += int(mine.argmin() != (ground - base).abs().argmin())
+        own_again += int(mine.argmin() == (ground - base).abs().argmin())
+        expected = stripes[left + near : right + 1 - far]
+        moved += int(not torch.equal(found, expected))
+        if not alike:
+            assert torch.equal(found, expected)
+    assert exchanged > 3 * own_again > 0  # one donor of five is the window's own picture
+    if alike:
+        assert moved < 60  # stripes fall as they did, most of them to the pixel
 
 
 def test_without_alike_coordinates_are_right():

@@ -37,6 +37,7 @@ OPTION_NAMES = {
     "diffusion_rate": "--diffusion-rate",
     "alike": "--alike",
     "inside": "--inside",
+    "exchanged": "--exchanged",
     "alpha_features": "--alpha-features",
     "alpha_gradient": "--alpha-gradient",
     "holdout": "--holdout",
@@ -117,6 +118,13 @@ def train_grad_command(
             "whole, as in the paper."
         ),
     ] = None,
+    exchanged: Annotated[
+        Optional[float],
+        typer.Option(
+            help="Share of these regions that are another normal picture's, but for a seam; the "
+            "others are generated."
+        ),
+    ] = None,
     reweight_noisy: Annotated[
         bool,
         typer.Option(
@@ -184,6 +192,7 @@ def train_grad_command(
         "queue": queue,
         "alike": alike,
         "inside": inside,
+        "exchanged": exchanged,
         "alpha_features": alpha_features,
         "alpha_gradient": alpha_gradient,
     }

@@ -43,9 +43,7 @@ class PatchDiffTrainer:
     ) -> None:
         network = PatchUNet(reach, width=settings.width)
         self.network = network.to(device, memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(
-            network.parameters(), lr=settings.diffusion_rate, fused=True
-        )
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=settings.diffusion_rate)
         self._pictures, self._settings, self._device = pictures, settings, device
         self._schedule = Schedule(device)
         self._order = Batches(

@@ -45,7 +45,7 @@ class DetectorTrainer:
         self.positive = FeatureQueue(settings.queue, dim, device=device)
         self.negative = FeatureQueue(settings.queue, dim, device=device)
         weights = [*self.detector.parameters(), *self.recovery.parameters()]
-        self.optimizer = torch.optim.Adam(weights, lr=settings.rate, fused=True)
+        self.optimizer = torch.optim.Adam(weights, lr=settings.rate)
         self._settings, self._steps, self._device = settings, steps, device
 
     def step(self, iteration: int, batch: Batch) -> dict[str, float]:

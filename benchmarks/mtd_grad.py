@@ -38,7 +38,7 @@ from pyad_edge.export.methods.patchcore import make_settings as patchcore_settin
 from pyad_edge.export.train import train_patchcore
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "box": {"diffusion_steps": 4000, "samples": 1000, "inside": 0.75, "detector_steps": 13_000},
+    "box": {"diffusion_steps": 4000, "samples": 1000, "inside": 0.75, "detector_steps": 11_500},
     "mtd": {"diffusion_steps": 800, "samples": 64, "inside": 0.5, "detector_steps": 600},
 }
 # Level 34, which sees half a compartment of the box, has less to learn, and less time.

@@ -2,8 +2,9 @@
 
     python benchmarks/grad_validation.py --folder DIR --level 68 --variants base beta=2 beta=30
 
-One detector a variant, trained on the windows that ``mtd_grad.py --folder DIR`` generated, scores
-the good pictures that the training holds out, as they are and with a synthetic defect. A variant is
+One detector a variant, trained as ``mtd_grad.py --folder DIR`` does and on the windows that it
+generated (new ones of the same PatchDiffs, where the variant asks for others), scores the good
+pictures that the training holds out, as they are and with a synthetic defect. A variant is
 ``base`` or ``SETTING=VALUE``, several joined by commas. The test set is never looked at.
 """
 
@@ -32,13 +33,6 @@ from pyad_edge.export.training.stages import open_data
 from pyad_edge.export.validation import scorer, validate
 
 RESULT = RESULTS / "grad_validation.json"
-SHORTER: dict[str, Any] = {
-    "detector_steps": 150,
-    "preset": "compact",
-    "beta": 2.0,
-    "soft": 0.5,
-    "grain": 0.05,
-}
 
 
 def values_of(variant: str) -> dict[str, Any]:
@@ -51,7 +45,7 @@ def values_of(variant: str) -> dict[str, Any]:
 
 def measure(variant: str, *, level: int, seed: int, folder: Path, threads: int) -> dict[str, Any]:
     start = time.perf_counter()
-    own: dict[str, Any] = SHORT | SETTINGS["mtd"] | SHORTER | values_of(variant)
+    own: dict[str, Any] = SHORT | SETTINGS["mtd"] | values_of(variant)
     settings = make_settings(levels=(level,), seed=seed, **own)
     pictures = open_data(
         shared("data", "mtd"),
@@ -65,9 +59,11 @@ def measure(variant: str, *, level: int, seed: int, folder: Path, threads: int) 
     )
     work = folder / f"validation-{level}-{variant}"
     work.mkdir(exist_ok=True)
-    for file in (folder / f"mtd-seed{seed}").glob(f"samples-{level}-*.safetensors"):
-        if not (work / file.name).exists():
-            shutil.copyfile(file, work / file.name)
+    made = folder / f"mtd-seed{seed}"
+    for kind in ("samples", "patchdiff"):
+        for file in made.glob(f"{kind}-{level}-*.safetensors"):
+            if not (work / file.name).exists():
+                shutil.copyfile(file, work / file.name)
     model, fits = fit(
         PictureSource(pictures.fit, preprocessing),
         PictureSource(pictures.held, preprocessing),

@@ -31,7 +31,7 @@ from report import RESULTS, commit, load, machine, shared
 from pyad_edge import Runtime, ops
 from pyad_edge.export.demo.box import write_box_dataset
 from pyad_edge.export.evaluate import evaluate
-from pyad_edge.export.methods.grad.settings import LEVELS, GradSettings, make_settings
+from pyad_edge.export.methods.grad.settings import LEVELS, make_settings
 from pyad_edge.export.methods.grad.train import train_grad
 from pyad_edge.export.methods.grad.work import WorkFolder
 from pyad_edge.export.methods.patchcore import make_settings as patchcore_settings
@@ -41,18 +41,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "box": {"diffusion_steps": 4000, "samples": 1000, "inside": 0.75, "detector_steps": 11_500},
     "mtd": {"diffusion_steps": 800, "samples": 64, "inside": 0.5, "detector_steps": 600},
 }
-# Level 34, which sees half a compartment of the box, has less to learn, and less time.
-BY_LEVEL: dict[str, dict[int, dict[str, Any]]] = {
-    "box": {34: {"diffusion_steps": 150, "samples": 16, "detector_steps": 200}},
-    "mtd": {},
-}
 SHORT: dict[str, Any] = {  # of the paper's schedule: what a CPU can do
     "diffusion_batch": 8,
     "sampling_steps": 20,
     "patches": 256,
     "neighbours": 4,
     "queue": 2048,
-    "precision": "bf16",  # takes ten times as long as fp32 on a CPU without AMX
+    "precision": "bf16",  # slower than fp32 by far on a CPU without AMX or AVX512_BF16
 }
 BOX = {"train": 400, "good": 200, "per_defect": 100}  # pictures; LOCO's pushpins have 372 to train
 # Table 4: a level at a time, from none of the components to all but one.
@@ -103,18 +98,11 @@ def train(data: str, row: str, seed: int, folder: Path, threads: int) -> tuple[P
                 level, switches = ABLATION[row]
                 levels = (level,)
             values = SHORT | SETTINGS[data] | switches
-
-            def chosen(**other: Any) -> GradSettings:
-                return make_settings(levels=levels, fusion=fusion, seed=seed, **values | other)
-
-            others = {level: chosen(**own) for level, own in BY_LEVEL[data].items()}
+            settings = make_settings(levels=levels, fusion=fusion, seed=seed, **values)
             train_grad(
                 root,
                 out,
-                settings=others[levels[0]]
-                if len(levels) == 1 and levels[0] in others
-                else chosen(),
-                by_level=others,
+                settings=settings,
                 work=WorkFolder(_work(data, row, seed, folder), resume=True, every=100),
                 threads=threads,
                 progress=Lines(),

@@ -16,6 +16,7 @@ __all__ = ["Spool", "SpoolFullError"]
 
 SEGMENT_BYTES = 256 * 1024
 _FIRST_SEGMENT = 1_000_000  # leaves numbers for what has to go before it
+_MOST_READS = 3  # of a segment that cannot be read, before those behind it have their turn
 
 
 class SpoolFullError(OSError):
@@ -29,7 +30,8 @@ class Spool:
     program. Segments are synced to the disk when they are complete (256 KiB) and at :meth:`close`:
     a power cut may cost the last one. A segment is deleted when all of its lines were acknowledged;
     after a crash the lines of one started segment come again, and so do those of segments that the
-    disk would not delete.
+    disk would not delete. A segment that cannot be read three times in a row goes behind all
+    others, and is tried again when they were delivered.
 
     Args:
         folder: made if need be; used by one spool at a time, locked where the system can.
@@ -51,6 +53,7 @@ class Spool:
         self._head_path: Path | None = None
         self._segments: deque[tuple[Path, int, int]] = deque()  # path, lines, bytes
         self._spent: deque[Path] = deque()  # of no use any more, not deleted yet
+        self._unread = 0  # attempts in a row to read the oldest segment
         self.damaged = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -137,13 +140,17 @@ class Spool:
             self._segments.appendleft((path, len(lines), len(block)))
 
     def peek(self, most: int) -> list[bytes]:
-        """The oldest lines, which stay until they are acknowledged."""
+        """The oldest lines, which stay until they are acknowledged.
+
+        Raises:
+            OSError: if their segment cannot be read; its lines are kept.
+        """
         with self._guard:
             while not self._head and self._segments:
                 if len(self._segments) == 1:
                     self._finish()
                 path, count, _ = self._segments[0]
-                content = path.read_bytes()
+                content = self._read(path)
                 self._segments.popleft()
                 # What follows was cut off by a crash or a full disk. Lines that the disk lost are
                 # empty ones: every line that was counted comes out.
@@ -181,6 +188,20 @@ class Spool:
                     self._delete(partial)
             with suppress(OSError):
                 self._lock_file.close()
+
+    def _read(self, path: Path) -> bytes:
+        """The oldest segment's bytes; one that cannot be read holds up the others for a while."""
+        try:
+            content = path.read_bytes()
+        except OSError:
+            self._unread += 1
+            if self._unread >= _MOST_READS:
+                self._unread = 0
+                self._finish()  # nothing is appended behind it
+                self._segments.rotate(-1)
+            raise
+        self._unread = 0
+        return content
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:012d}.jsonl"

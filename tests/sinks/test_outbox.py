@@ -212,3 +212,34 @@ def test_what_the_sink_held_comes_first_after_a_restart(tmp_path: Path) -> None:
     wait_for(lambda: box.status.written == 9)
     assert balanced(box.close())
     assert back.frames == list(range(9))
+
+
+def test_a_segment_that_cannot_be_read_waits_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        (tmp_path / f"{number:012d}.jsonl").write_text(f'{{"frame": {number}}}\n')
+    spool = Spool(tmp_path)
+    read = Path.read_bytes
+    failing = True
+
+    def bad_sector(path: Path) -> bytes:
+        if failing and path.stem.endswith("1"):
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(outbox, "_SPILL_PAUSE", 0.01)
+    monkeypatch.setattr(Path, "read_bytes", bad_sector)
+    sink = RecordCollector()
+    box = Outbox(sink, name="x", spool=spool, patience=0.01)
+    box.put(inspection(3))
+    wait_for(lambda: box.status.written == 2)
+    status = box.status
+    assert (sorted(sink.frames), status.on_disk, status.dropped) == ([2, 3], 1, 0)
+    assert "Input/output error" in str(status.error)
+    assert balanced(status)
+    failing = False
+    wait_for(lambda: box.status.written == 3)
+    status = box.close()
+    assert (sorted(sink.frames), status.on_disk) == ([1, 2, 3], 0)
+    assert balanced(status)

@@ -146,3 +146,42 @@ def test_what_is_put_first_comes_first_after_a_restart_too(tmp_path: Path) -> No
     again.acknowledge(2)
     assert again.peek(9) == [b"3", b"4", b"5"]
     again.close()
+
+
+def test_a_segment_that_cannot_be_read_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 40)
+    spool = Spool(tmp_path)
+    for n in range(0, 12, 3):
+        spool.append(lines(n, n + 3, width=9))  # three lines are less than a segment, six more
+    bad = min(tmp_path.glob("*.jsonl"))
+    read, bad_sector = Path.read_bytes, True
+
+    def failing(path: Path) -> bytes:
+        if path == bad and bad_sector:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    for _ in range(module._MOST_READS):
+        with pytest.raises(OSError, match="Input/output error"):
+            spool.peek(7)
+    spool.append(lines(12, 14, width=9))
+    assert len(spool) == 14
+    found = []
+    for _ in range(20):
+        try:
+            part = spool.peek(7)
+        except OSError:
+            continue
+        found += part
+        spool.acknowledge(len(part))
+    assert found == lines(6, 14, width=9), "all but the six that cannot be read"
+    assert len(spool) == 6
+    assert bad.exists(), "and these are kept"
+    spool.append(lines(14, 15, width=9))
+    bad_sector = False
+    assert sorted(drain(spool)) == lines(0, 6, width=9) + lines(14, 15, width=9)
+    spool.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from pyad_edge.errors import DataError, SettingError  # noqa: E402
 from pyad_edge.export.methods.grad.batches import Batch, PatchBatches, augment  # noqa: E402
 from pyad_edge.export.methods.grad.detector import PRESETS, Detector  # noqa: E402
-from pyad_edge.export.methods.grad.elsewhere import Elsewhere  # noqa: E402
+from pyad_edge.export.methods.grad.elsewhere import Elsewhere, least_around  # noqa: E402
 from pyad_edge.export.methods.grad.place import coordinates  # noqa: E402
 from pyad_edge.export.methods.grad.reweighting import reweighted_loss  # noqa: E402
 from pyad_edge.export.methods.grad.samples import Samples, load_samples, save_samples  # noqa: E402
@@ -114,6 +114,33 @@ def test_wrong_places_look_alike_and_are_no_right_ones():
     anywhere = Elsewhere(pictures, share=0.0, shift=0.02).places(rng, patches, true)
     off = np.abs((anywhere - true)[:, 1])
     assert np.minimum(off % 12, -off % 12).mean() > 2
+
+
+def test_differences_from_the_mean_picture_are_those_of_a_slow_sum():
+    size, generator = (71, 53), torch.Generator().manual_seed(3)
+    whole = (torch.rand(5, 3, *size, generator=generator) * 2 - 1).half()
+    pictures = LevelPictures(34, whole, torch.zeros(2, *size))
+    own = Elsewhere(pictures, share=1.0, shift=0.0)
+    mean = whole.double().mean(dim=0)
+    for height, width in ((34, 34), (7, 19), (34, 34), (71, 53)):
+        patches = torch.rand(3, 3, height, width, generator=generator) * 2 - 1
+        windows = mean.unfold(1, height, 1).unfold(2, width, 1)  # (3, h, w, height, width)
+        slow = torch.stack(
+            [
+                (windows - patch[:, None, None].double()).square().sum(dim=(0, 3, 4))
+                for patch in patches
+            ]
+        )
+        np.testing.assert_allclose(own.differences(patches), slow, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("reach", [0, 1, 4, 9, 40])
+def test_minima_around_a_place_are_those_of_a_slow_search(reach: int):
+    maps = torch.rand(3, 37, 23, generator=torch.Generator().manual_seed(reach))
+    found = least_around(maps, reach)
+    for index, y, x in np.ndindex(*maps.shape):
+        around = maps[index, max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
+        assert found[index, y, x] == around.min()
 
 
 def test_generated_patches_have_their_windows_coordinates():

@@ -7,6 +7,7 @@ right.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from torch.nn import functional
 from pyad_edge.export.methods.grad.detector import PATCH, STRIDE
 from pyad_edge.export.methods.grad.windows import LevelPictures, Places, random_places
 
-__all__ = ["Elsewhere"]
+__all__ = ["Elsewhere", "least_around"]
 
 SIMILAR = 8  # places at most, one of which is taken; some of them are right places
 ALIKE = 3.0  # times a patch's difference from the mean picture where it belongs
@@ -35,9 +36,12 @@ class Elsewhere:
     def __init__(self, pictures: LevelPictures, *, share: float, shift: float) -> None:
         self._size = pictures.size
         self._mean = pictures.pictures.float().mean(dim=0)
-        self._spectrum = torch.fft.rfft2(self._mean)
+        # Sides without large prime factors are transformed several times faster.
+        self._sides = [cv2.getOptimalDFTSize(side) for side in pictures.size]
+        self._spectrum = torch.fft.rfft2(self._mean, s=self._sides)
         self._share = share
         self._near = STRIDE + shift * max(pictures.size)
+        self._known: tuple[tuple[int, int], torch.Tensor] | None = None  # sums of squares
 
     def places(self, rng: np.random.Generator, patches: torch.Tensor, true: Places) -> Places:
         """A place for each patch: for the first ones one that looks alike, for the rest any.
@@ -79,7 +83,7 @@ class Elsewhere:
         """
         unlike = self.differences(patches)
         reach = int(self._near)
-        least = -functional.max_pool2d(-unlike[:, None], 2 * reach + 1, 1, padding=reach)[:, 0]
+        least = least_around(unlike, reach)
         rounding = ROUNDING * patches.float().square().sum(dim=(1, 2, 3))
         chosen, found = true.copy(), np.zeros(len(true), np.bool_)
         for index, rank in enumerate(rng.random(len(true))):
@@ -101,10 +105,23 @@ class Elsewhere:
         """
         s, t = patches.shape[-2:]
         H, W = self._size
-        whole = functional.conv2d(
-            self._mean.square().sum(dim=0)[None, None], torch.ones(1, 1, s, t)
-        )[0]
-        spectra = torch.fft.rfft2(patches.float(), s=(H, W)).conj()
-        both = torch.fft.irfft2((self._spectrum * spectra).sum(dim=1), s=(H, W))
+        whole = self._sums(s, t)
+        spectra = torch.fft.rfft2(patches.float(), s=self._sides).conj()
+        both = torch.fft.irfft2((self._spectrum * spectra).sum(dim=1), s=self._sides)
         own = patches.float().square().sum(dim=(1, 2, 3))[:, None, None]
         return whole - 2 * both[:, : H - s + 1, : W - t + 1] + own
+
+    def _sums(self, s: int, t: int) -> torch.Tensor:
+        """(1, H - s + 1, W - t + 1): |m|^2 of the mean picture's windows; those of a training are
+        of one size."""
+        if self._known is None or self._known[0] != (s, t):
+            squares = self._mean.square().sum(dim=0)[None, None]
+            self._known = (s, t), functional.conv2d(squares, torch.ones(1, 1, s, t))[0]
+        return self._known[1]
+
+
+def least_around(maps: torch.Tensor, reach: int) -> torch.Tensor:
+    """Minima over squares of 2 reach + 1 places, cut off at the edges: (n, H, W) float32, as is
+    the result."""
+    kernel = np.ones((2 * reach + 1,) * 2, np.uint8)
+    return torch.stack([torch.from_numpy(cv2.erode(own, kernel)) for own in maps.numpy()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,9 @@ _WANTED = {
 
 class OverlaySink:
     """Writes a PNG per inspection that has a map: frame, heat map, regions and verdict.
+
+    Files are called CAMERA_TIME_INDEX_NAME.png, the time (UTC) that of the capture, as the records
+    have it. Indices begin anew with every run; a later run replaces no picture of an earlier one.
 
     Args:
         folder: made if need be.
@@ -72,4 +76,6 @@ class OverlaySink:
 def _file_name(inspection: Inspection) -> str:
     camera = re.sub(r"[^\w.-]+", "_", inspection.camera)
     stem = re.sub(r"[^\w.-]+", "_", Path(inspection.name).stem)
-    return f"{camera}_{inspection.index:06d}_{stem}.png"
+    time = datetime.fromtimestamp(inspection.captured_at, timezone.utc)
+    stamp = f"{time:%Y%m%dT%H%M%S}.{time.microsecond // 1000:03d}Z"
+    return f"{camera}_{stamp}_{inspection.index:06d}_{stem}.png"

@@ -70,7 +70,7 @@ def frames_of(kind: str, folder: Path) -> list[int]:
     """Frames that arrived; raises where a line or picture is not whole."""
     if kind == "overlays":
         paths = (folder / "pictures").iterdir()
-        return sorted(int(path.name.split("_")[1]) for path in paths if path.suffix == ".png")
+        return sorted(int(path.name.split("_")[2]) for path in paths if path.suffix == ".png")
     text = (folder / f"log.{kind}").read_text()
     if kind == "jsonl":
         return [json.loads(line)["frame"] for line in text.splitlines()]

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,9 @@ def test_overlays_show_what_is_wanted(tmp_path: Path, what: str, frames: list[in
     sink.write(fault(3))
     sink.close()
     found = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-    assert found == [f"cam_.._1_{index:06d}_{index}.png" for index in frames]
+    stamps = [f"20010909T0146{40 + index}.000Z" for index in frames]
+    names = zip(stamps, frames, strict=True)
+    assert found == [f"cam_.._1_{stamp}_{index:06d}_{index}.png" for stamp, index in names]
     assert read_image(tmp_path / "pictures" / found[0]).ndim == 3
 
 
@@ -125,7 +128,18 @@ def test_overlays_ask_for_the_picture_of_other_formats(tmp_path: Path) -> None:
     sink = OverlaySink(tmp_path, picture=picture)
     sink.write(inspection(0))
     assert asked == [(32, 32, 3)]
-    assert (read_image(tmp_path / "left_000000_0.png") == 200).all(axis=2).any()
+    (path,) = tmp_path.iterdir()
+    assert (read_image(path) == 200).all(axis=2).any()
+
+
+def test_a_later_run_replaces_no_overlay(tmp_path: Path) -> None:
+    for hour in (0, 1):  # indices begin anew with every run
+        one = replace(inspection(0), captured_at=1e9 + 3600 * hour + 0.25)
+        OverlaySink(tmp_path).write(one)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "left_20010909T014640.250Z_000000_0.png",
+        "left_20010909T024640.250Z_000000_0.png",
+    ]
 
 
 def test_names_open_sinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +159,9 @@ def test_names_open_sinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert [status.written for status in statuses] == [2, 2, 2]
     assert len((tmp_path / "a.jsonl").read_text("utf-8").splitlines()) == 2
     assert len(rows(tmp_path / "a.csv")) == 2
-    assert [path.name for path in (tmp_path / "pictures").iterdir()] == ["left_000001_1.png"]
+    assert [path.name for path in (tmp_path / "pictures").iterdir()] == [
+        "left_20010909T014641.000Z_000001_1.png"
+    ]
     assert len(list((tmp_path / "state").iterdir())) == 2
 
 

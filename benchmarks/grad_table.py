@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mtd_grad import FIGURES, LEVELS, known, result_file
+from mtd_grad import ABLATION_STEPS, FIGURES, LEVELS, known, result_file
 from report import RESULTS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "methods" / "grad.md"
@@ -100,10 +100,11 @@ def ablation() -> str:
         "baseline": "baseline: neither regularisation nor weights",
         "regularised": "+ regularisation, eqs. 5 and 6",
         "without-tail": "+ noisy reweighting, eq. 1",
-        "level": "+ long-tail reweighting, eq. 2",
+        "complete": "+ long-tail reweighting, eq. 2",
     }
     heads = " | ".join(f"level {level}" for level in LEVELS)
-    lines = [f"| image AUROC | {heads} |", "|---|--:|--:|--:|"]
+    steps = f"The same windows, {ABLATION_STEPS:,} steps a detector."
+    lines = [steps, "", f"| image AUROC | {heads} |", "|---|--:|--:|--:|"]
     for row, name in names.items():
         own = [rows.get(f"{row}-{level}") for level in LEVELS]
         cells = [f"{one['image_auroc']:.4f}" if one else "not run" for one in own]

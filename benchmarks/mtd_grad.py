@@ -8,8 +8,8 @@ the threshold) and evaluates as ``pyad-edge eval`` does, at the training's last 
 generated windows, so each PatchDiff is trained once. Beside GRAD: PatchCore with the built-in
 backbone and with ResNet-18. Rows are added to one file as they are done; one that is there is
 skipped. Settings were chosen on held-out training pictures and on a box of another seed, never on
-test. A row's train_seconds are those of the call that wrote its engine: what lay there already, such
-as windows or a level's detector, is not in them.
+test. A row's train_seconds are those of the call that wrote its engine: what lay there already,
+such as windows or a level's detector, is not in them.
 """
 
 from __future__ import annotations

@@ -58,6 +58,7 @@ class PatchBatches:
         if not generated:
             raise DataError("[grad] there are no generated windows to train a detector with.")
         self._pictures, self._settings = pictures, settings
+        self._grey = pictures.grey
         self._generated = [generated[reach] for reach in sorted(generated)]
         self._elsewhere = Elsewhere(pictures, share=settings.alike, shift=settings.shift)
         self._starts = np.concatenate([own.places for own in self._generated])
@@ -94,7 +95,8 @@ class PatchBatches:
             negative.append(
                 self._patches(own.windows, numbers, inside, beyond, window, scale=1 / 127.5)
             )
-        every = augment(torch.cat((positive, *negative)), rng, self._settings)
+        every = torch.cat((positive, *negative))
+        every = augment(every, rng, self._settings, grey=self._grey)
         return Batch(every[:count], every[count:])
 
     def _inside(self, rng: np.random.Generator, count: int, window: tuple[int, int]) -> Places:
@@ -127,7 +129,7 @@ class PatchBatches:
 
 
 def augment(
-    patches: torch.Tensor, rng: np.random.Generator, settings: GradSettings
+    patches: torch.Tensor, rng: np.random.Generator, settings: GradSettings, *, grey: bool = False
 ) -> torch.Tensor:
     """Change brightness, contrast, place, sharpness and grain a little, each group by itself.
 
@@ -138,6 +140,7 @@ def augment(
         patches: (n, 5, s, s) float32; not changed.
         rng: source of randomness.
         settings: ``light``, ``shift``, ``soft``, ``grain``.
+        grey: grain is the same in all channels, as it is in a mono camera's pictures.
     """
     n = len(patches)
 
@@ -151,7 +154,8 @@ def augment(
     chosen = torch.from_numpy(rng.random(n) < settings.soft)
     if chosen.any():
         colours[chosen] = _softened(colours[chosen])
-    noise = rng.standard_normal(tuple(colours.shape), dtype=np.float32)
+    shape = (n, 1 if grey else 3, *colours.shape[-2:])
+    noise = rng.standard_normal(shape, dtype=np.float32)
     colours = colours + uniform(settings.grain, 1).abs() * torch.from_numpy(noise)
     return torch.cat((colours, where + uniform(2 * settings.shift, 2)), dim=1)
 

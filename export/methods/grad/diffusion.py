@@ -9,7 +9,7 @@ import torch
 
 from pyad_edge.errors import SettingError
 
-__all__ = ["STEPS", "Sampler", "Schedule", "Weighting", "patchdiff_loss", "sample"]
+__all__ = ["STEPS", "Sampler", "Schedule", "Weighting", "channels", "patchdiff_loss", "sample"]
 
 STEPS = 1000
 BETAS = (1e-4, 0.01)
@@ -71,6 +71,14 @@ def patchdiff_loss(
     return (squares / kept if weighting == "even" else squares).mean()
 
 
+def channels(
+    N: int, H: int, W: int, *, grey: bool, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """(N, 3, H, W) of N(0, 1); grey: the same in all channels, as the pictures are."""
+    noise = torch.randn(N, 1 if grey else 3, H, W, generator=generator)
+    return noise.expand(N, 3, H, W)
+
+
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def sample(
     denoiser: Denoiser,
@@ -81,6 +89,7 @@ def sample(
     steps: int = 50,
     generator: torch.Generator | None = None,
     known: tuple[torch.Tensor, torch.Tensor] | None = None,
+    grey: bool = False,
     told: Callable[[int], None] | None = None,
 ) -> torch.Tensor:
     """Pictures out of noise, or regions of pictures.
@@ -98,6 +107,8 @@ def sample(
         generator: of the noise, on the CPU.
         known: pictures (N, 3, H, W) in [-1, 1], and (N, 1, H, W) bool, where they are to be kept;
             None: all is generated.
+        grey: all channels get the same noise, and the mean of what the denoiser finds in them: what
+            is known, if anything, must be grey too.
         told: called with the number of steps done.
 
     Returns:
@@ -113,7 +124,7 @@ def sample(
     N, _, H, W = where.shape
 
     def fresh() -> torch.Tensor:
-        return torch.randn(N, 3, H, W, generator=generator).to(where.device)
+        return channels(N, H, W, grey=grey, generator=generator).to(where.device)
 
     x = start = fresh()
     for done, t in enumerate(times):
@@ -122,6 +133,8 @@ def sample(
         if known is not None:
             x = torch.where(known[1], kept.sqrt() * known[0] + (1 - kept).sqrt() * start, x)
         noise = denoiser(x, where, number).float()
+        if grey:
+            noise = noise.mean(dim=1, keepdim=True).expand_as(x)
         picture = ((x - (1 - kept).sqrt() * noise) / kept.sqrt()).clamp(-1, 1)
         before = schedule.kept[times[done + 1]] if done + 1 < count else torch.ones_like(kept)
         if sampler == "ddpm":

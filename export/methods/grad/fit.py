@@ -167,12 +167,13 @@ def generated_windows(
         DataError: if a file is damaged, or a loss not finite.
     """
     made, reused = {}, []
+    tone = {"grey": True} if pictures.grey else {}
     for reach in REACHES_OF[pictures.level]:
         name = f"{pictures.level}/{reach}"
 
         def identified(names: Sequence[str], part: str = f"patchdiff {name}") -> dict[str, Any]:
             chosen = settings.model_dump(mode="json", include=set(names))
-            return {**identity, "part": part, "settings": chosen}
+            return {**identity, "part": part, "settings": chosen} | tone
 
         own = {**identified(GENERATOR_SETTINGS), "form": GENERATOR_FORM}
         file = work.samples(pictures.level, reach)

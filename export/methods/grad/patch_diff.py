@@ -12,7 +12,13 @@ import torch
 
 from pyad_edge.errors import DataError
 from pyad_edge.export.methods.grad.detector import PATCH
-from pyad_edge.export.methods.grad.diffusion import STEPS, Schedule, patchdiff_loss, sample
+from pyad_edge.export.methods.grad.diffusion import (
+    STEPS,
+    Schedule,
+    channels,
+    patchdiff_loss,
+    sample,
+)
 from pyad_edge.export.methods.grad.regions import Regions
 from pyad_edge.export.methods.grad.samples import Samples
 from pyad_edge.export.methods.grad.settings import GradSettings
@@ -45,7 +51,7 @@ class PatchDiffTrainer:
         self.network = network.to(device, memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(network.parameters(), lr=settings.diffusion_rate)
         self._pictures, self._settings, self._device = pictures, settings, device
-        self._schedule = Schedule(device)
+        self._schedule, self._grey = Schedule(device), pictures.grey
         self._order = Batches(
             len(pictures), batch=settings.diffusion_batch, seed=settings.seed + reach
         )
@@ -71,8 +77,9 @@ class PatchDiffTrainer:
                 where,
                 schedule=self._schedule,
                 steps=torch.randint(0, STEPS, (N,)).to(self._device),
-                noise=torch.randn(x.shape).to(self._device),
-                global_noise=settings.global_noise * torch.randn(N, 3, 1, 1).to(self._device),
+                noise=channels(N, side, side, grey=self._grey).to(self._device),
+                global_noise=settings.global_noise
+                * channels(N, 1, 1, grey=self._grey).to(self._device),
                 weighting=settings.weighting,
             )
         value = float(loss.detach())
@@ -158,7 +165,7 @@ def generate(
         rng, settings.samples, size=pictures.size, window=(side, side), beyond=side - PATCH
     )
     noise = torch.Generator().manual_seed(settings.seed + 1000 * pictures.level + network.reach)
-    schedule, made = Schedule(device), []
+    schedule, made, grey = Schedule(device), [], pictures.grey
     first = len(places) - round(settings.inside * len(places))
     starts = [*range(0, first, GENERATED_AT_ONCE), *range(first, len(places), GENERATED_AT_ONCE)]
     regions = Regions(pictures, settings)
@@ -178,6 +185,7 @@ def generate(
                 steps=settings.sampling_steps,
                 generator=noise,
                 known=known,
+                grey=grey,
             )
         made.append(((windows + 1) * 127.5).round().to(torch.uint8).cpu())
         progress("generating", start + len(mine), len(places))

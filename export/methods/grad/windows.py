@@ -38,6 +38,11 @@ class LevelPictures:
         """(h, w), border included."""
         return self.pictures.shape[-2], self.pictures.shape[-1]
 
+    @property
+    def grey(self) -> bool:
+        """Whether all pictures have the same values in all channels."""
+        return all(bool((own == own[:1]).all()) for own in self.pictures)
+
     def __len__(self) -> int:
         """How many pictures."""
         return len(self.pictures)

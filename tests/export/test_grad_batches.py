@@ -56,6 +56,18 @@ def test_batches_hold_the_papers_three_kinds():
         np.testing.assert_allclose(own[:, :3], mark / 127.5 - 1, atol=1e-6)
 
 
+def test_grain_of_grey_pictures_is_grey():
+    settings = make_settings(patches=8)
+    for tint in (1.0, 0.9):
+        pictures = torch.full((9, 3, 58, 58), 0.25)
+        pictures[:, 2] *= tint
+        grey = LevelPictures(136, pictures.half(), level().where)
+        batch = PatchBatches(grey, {9: samples()}, settings).at(0)
+        for part in (batch.positive, batch.negative):
+            assert torch.equal(part[:, 0], part[:, 1]) == (tint == 1.0)
+            assert float(part[:, 0].std()) > 0.01
+
+
 @pytest.mark.parametrize("neighbours", [1, 4])
 def test_all_kinds_have_the_same_places_and_the_edges_not_seldom(neighbours):
     side, window = 90, 60

@@ -148,6 +148,43 @@ def test_ddpm_is_the_literal_form():
     np.testing.assert_allclose(made.numpy(), np.clip(x, -1, 1), atol=2e-3)
 
 
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_grey_is_generated_as_one_channel(sampler):
+    """As by a denoiser of one channel, the mean of what this one finds in its three."""
+    tint = torch.tensor([0.5, 1.0, 1.5])[:, None, None]
+
+    def tinted(noisy, where, steps):
+        assert torch.equal(noisy, noisy[:, :1].expand_as(noisy))
+        return tint * fake(noisy, where, steps)
+
+    known = torch.zeros(2, 1, 3, 4, dtype=torch.bool)
+    known[..., :2] = True
+    picture = (torch.rand(2, 1, 3, 4) - 0.5).expand(2, 3, 3, 4)
+    where, made = torch.rand(2, 2, 3, 4), {}
+    for name, denoiser in (("tinted", tinted), ("plain", fake)):
+        made[name] = d.sample(
+            denoiser,
+            where,
+            schedule=d.Schedule(),
+            sampler=sampler,
+            steps=5,
+            generator=torch.Generator().manual_seed(8),
+            known=(picture, known),
+            grey=True,
+        )
+    assert torch.equal(made["tinted"], made["tinted"][:, :1].expand(2, 3, 3, 4))
+    np.testing.assert_allclose(made["tinted"], made["plain"], atol=1e-5)
+
+
+def test_noise_of_grey_pictures_is_grey_and_of_deviation_one():
+    generator = torch.Generator().manual_seed(9)
+    noise = d.channels(4, 32, 33, grey=True, generator=generator)
+    assert torch.equal(noise, noise[:, :1].expand(4, 3, 32, 33))
+    assert abs(float(noise.std()) - 1) < 0.03
+    colours = d.channels(4, 32, 33, grey=False, generator=generator)
+    assert float((colours[:, 0] - colours[:, 1]).std()) > 1.3
+
+
 @pytest.mark.parametrize("steps", [1, 1001])
 def test_numbers_of_steps_that_cannot_be_are_refused(steps):
     with pytest.raises(SettingError, match=f"2 to 1000 sampling steps, got {steps}"):

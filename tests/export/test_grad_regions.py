@@ -137,3 +137,20 @@ def test_that_share_of_the_windows_is_normal_elsewhere(inside, whole):
             assert share < 0.2
         else:
             assert 1 - SIDES[1] ** 2 - 0.05 <= share < 1
+
+
+def test_windows_of_grey_pictures_are_grey_and_those_of_coloured_ones_are_not():
+    grey = level()
+    assert grey.grey
+    tint = torch.tensor([1.0, 0.9, 1.1])[:, None, None]
+    coloured = LevelPictures(136, (grey.pictures * tint).half(), grey.where)
+    assert not coloured.grey
+    torch.manual_seed(4)
+    network = PatchUNet(9, width=8).eval()
+    torch.nn.init.normal_(network.last.weight, std=0.2)  # or all channels would find the same
+    for pictures in (grey, coloured):
+        made = generate(
+            network, pictures, settings(samples=9, inside=0.5), device=torch.device("cpu")
+        )
+        same = [torch.equal(own, own[:1].expand_as(own)) for own in made.windows]
+        assert same == [pictures.grey] * 9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -38,10 +39,10 @@ class LevelPictures:
         """(h, w), border included."""
         return self.pictures.shape[-2], self.pictures.shape[-1]
 
-    @property
+    @cached_property
     def grey(self) -> bool:
         """Whether all pictures have the same values in all channels."""
-        return all(bool((own == own[:1]).all()) for own in self.pictures)
+        return all(torch.equal(own, own[:1].expand_as(own)) for own in self.pictures)
 
     def __len__(self) -> int:
         """How many pictures."""

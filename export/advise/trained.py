@@ -14,7 +14,7 @@ from pyad_edge.errors import DataError, ResourceError
 from pyad_edge.export.advise.candidates import Candidate, Fit
 from pyad_edge.export.advise.settings import AdviseSettings, Trained
 from pyad_edge.export.methods.fod.settings import make_settings as fod_settings
-from pyad_edge.export.methods.grad.command import NEIGHBOURS, PATCHES, SAMPLING_STEPS
+from pyad_edge.export.methods.grad.settings import budget_form
 from pyad_edge.export.methods.grad.settings import make_settings as grad_settings
 from pyad_edge.export.methods.recontrast.settings import make_settings as recontrast_settings
 from pyad_edge.export.networks import require
@@ -164,9 +164,7 @@ def _grad(settings: AdviseSettings, *, seconds: float, threads: int | None) -> C
     side = settings.sizes[0]
     own = grad_settings(
         resize=(side, side),
-        patches=PATCHES[budget],
-        neighbours=NEIGHBOURS[budget],
-        sampling_steps=SAMPLING_STEPS[budget],
+        **budget_form(budget),
         precision=faster_precision(torch.device("cpu")),
         false_reject=settings.false_reject,
         seed=settings.seed,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pyad_edge.export.methods.grad.settings import budget_form
 from pyad_edge.export.methods.grad.settings import make_settings as grad_settings
 from pyad_edge.export.methods.patchcore import make_settings as patchcore_settings
 from pyad_edge.export.methods.reconpatch.settings import make_reconpatch_settings
@@ -19,8 +20,6 @@ __all__ = ["CHECKPOINT", "FOLDER", "Circumstances", "Report", "Work", "train"]
 
 CHECKPOINT, FOLDER = ".safetensors", ".grad"  # instead of an engine's suffix
 EVERY = 20  # steps between two checkpoints: what a kill may cost
-# GRAD's shorter schedules share convolutions, as ``train grad --budget`` has it.
-GRAD_TIMED = {"patches": 64, "neighbours": 2, "sampling_steps": 25}
 
 
 class Report(Protocol):
@@ -128,7 +127,7 @@ def train(
         from pyad_edge.export.methods.grad.work import WorkFolder
 
         if short.budget is not None or contender.steps is not None:
-            values = GRAD_TIMED | values
+            values = budget_form(short.budget or "30m") | values
         return train_grad(
             work.data,
             work.engine,

@@ -15,7 +15,7 @@ from pyad_edge.export.demo.box import write_box_dataset  # noqa: E402
 from pyad_edge.export.methods.grad import budget, fit  # noqa: E402
 from pyad_edge.export.methods.grad.command import levels_of  # noqa: E402
 from pyad_edge.export.methods.grad.detector import PRESETS  # noqa: E402
-from pyad_edge.export.methods.grad.settings import make_settings  # noqa: E402
+from pyad_edge.export.methods.grad.settings import budget_form, make_settings  # noqa: E402
 from pyad_edge.export.methods.grad.train import train_grad, work_folder  # noqa: E402
 from pyad_edge.export.methods.grad.trainer import DetectorTrainer  # noqa: E402
 from pyad_edge.export.methods.grad.work import WorkFolder  # noqa: E402
@@ -172,6 +172,13 @@ def test_a_budget_is_kept_and_never_exceeds_the_paper():
     held = budget.fitted(own.model_copy(update={"samples": 70}), "5m", 100, timing,
                          fixed={"samples"})  # fmt: skip
     assert held.samples == 70
+
+
+def test_the_full_budget_is_the_papers_form_and_a_shorter_one_is_not():
+    assert make_settings(**budget_form("full")) == make_settings()
+    for short in ("5m", "30m"):
+        own = make_settings(**budget_form(short))
+        assert (own.neighbours, own.patches, own.inside) == (4, 256, 0.5)
 
 
 def test_a_budgeted_training_says_what_it_will_do_and_resumes_its_plan(data, tmp_path, monkeypatch):

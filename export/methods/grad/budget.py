@@ -179,7 +179,8 @@ def plan_of(settings: GradSettings, pictures: int, timing: Timing) -> Plan:
 def write_plan(folder: Path, settings: GradSettings) -> None:
     """Keep what was chosen for this machine, so that a resumed training has the same."""
     counts = settings.model_dump(
-        mode="json", include={*LEAST, "patches", "neighbours", "sampling_steps", "precision"}
+        mode="json",
+        include={*LEAST, "patches", "neighbours", "sampling_steps", "inside", "precision"},
     )
     data = json.dumps(counts, sort_keys=True).encode()
     replace_file(folder / FILE, [memoryview(data)], verify=lambda written: None)

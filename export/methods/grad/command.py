@@ -13,7 +13,7 @@ from pyad_edge.console import err
 from pyad_edge.errors import SettingError
 from pyad_edge.export import train_options as options
 from pyad_edge.export.memory import parse_bytes
-from pyad_edge.export.methods.grad.settings import LEVELS, make_settings
+from pyad_edge.export.methods.grad.settings import LEVELS, budget_form, make_settings
 from pyad_edge.export.networks import require
 from pyad_edge.export.progress import progress_bar
 from pyad_edge.export.train_app import print_notes
@@ -45,9 +45,6 @@ OPTION_NAMES = {
     "seed": "--seed",
     "memory_limit": "--memory-limit",
 }
-PATCHES = {"5m": 256, "30m": 256, "full": 128}
-NEIGHBOURS = {"5m": 4, "30m": 4, "full": 1}
-SAMPLING_STEPS = {"5m": 25, "30m": 25, "full": 50}
 
 
 def train_grad_command(
@@ -114,8 +111,8 @@ def train_grad_command(
     inside: Annotated[
         Optional[float],
         typer.Option(
-            help="Share of the windows that are normal but for a region; 0: all are generated as a "
-            "whole, as in the paper."
+            help="Share of the windows that are normal but for a region; 0.5, and 0 with --budget "
+            "full: all are generated as a whole, as in the paper."
         ),
     ] = None,
     exchanged: Annotated[
@@ -188,6 +185,9 @@ def train_grad_command(
         "detector_steps": detector_steps,
     }
     usual = {
+        "sampling_steps": sampling_steps,
+        "patches": patches,
+        "neighbours": neighbours,
         "beta": beta,
         "queue": queue,
         "alike": alike,
@@ -204,9 +204,6 @@ def train_grad_command(
         preset=preset,
         fusion=fusion,
         sampler=sampler,
-        sampling_steps=SAMPLING_STEPS[budget] if sampling_steps is None else sampling_steps,
-        patches=PATCHES[budget] if patches is None else patches,
-        neighbours=NEIGHBOURS[budget] if neighbours is None else neighbours,
         reweight_noisy=reweight_noisy,
         reweight_tail=reweight_tail,
         regularise=regularise,
@@ -217,7 +214,8 @@ def train_grad_command(
         false_reject=false_reject,
         seed=seed,
         memory_limit=parse_bytes(memory_limit) if memory_limit is not None else None,
-        **{name: value for name, value in (fixed | usual).items() if value is not None},
+        **budget_form(budget)
+        | {name: value for name, value in (fixed | usual).items() if value is not None},
     )
     frames = options.frames_of(
         pixel_format=pixel_format,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pyad_edge.errors import SettingError
 from pyad_edge.export.methods.patchcore.settings import faults
 
-__all__ = ["LEVELS", "MULTIPLE", "REACHES_OF", "GradSettings", "make_settings"]
+__all__ = ["LEVELS", "MULTIPLE", "REACHES_OF", "GradSettings", "budget_form", "make_settings"]
 
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 Level = Literal[34, 68, 136]
@@ -33,6 +33,13 @@ Side = Annotated[int, Field(ge=SMALLEST, le=4096)]
 Count = Annotated[int, Field(ge=1, le=10**7)]
 Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Factor = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+_TIMED: Mapping[str, float] = MappingProxyType(
+    {"patches": 256, "neighbours": 4, "sampling_steps": 25, "inside": 0.5}
+)
+_FULL: Mapping[str, float] = MappingProxyType(
+    {"patches": 128, "neighbours": 1, "sampling_steps": 50, "inside": 0.0}
+)
 
 
 class GradSettings(BaseModel):
@@ -162,6 +169,16 @@ class GradSettings(BaseModel):
         """(H, W) of the network's input."""
         sides = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
         return self.crop or sides
+
+
+def budget_form(budget: Literal["5m", "30m", "full"]) -> dict[str, Any]:
+    """Settings, other than counts of steps, that go with a budget.
+
+    ``full`` is the paper's: every patch cut by itself, every window generated as a whole. Shorter
+    trainings get further with groups of patches that share their convolutions, and with windows
+    half of which are normal but for a region.
+    """
+    return dict(_FULL if budget == "full" else _TIMED)
 
 
 def _near(side: int) -> int:

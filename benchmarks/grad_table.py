@@ -64,19 +64,20 @@ def watch() -> str:
 
 
 def seeds() -> str:
-    """The same engine on boxes of other seeds."""
+    """The same engines on boxes of other seeds."""
     found = json.loads((RESULTS / "grad_box_seeds.json").read_text())
     kinds = list(found["rows"][0]["by_defect"])
     lines = [
-        "Image AUROC of levels 68 and 136 on the test pictures of other seeds. "
+        "Image AUROC on the test pictures of other seeds. "
         f"`{found['command']}`, commit {found['commit']}.",
         "",
-        f"| seed |{''.join(f' {kind} |' for kind in kinds)} all |",
-        f"|--:|{'--:|' * len(kinds)}--:|",
+        f"| seed | engine |{''.join(f' {kind} |' for kind in kinds)} all |",
+        f"|--:|---|{'--:|' * len(kinds)}--:|",
     ]
     for row in found["rows"]:
         figures = " | ".join(f"{row['by_defect'][kind]:.4f}" for kind in kinds)
-        lines.append(f"| {row['seed']} | {figures} | {row['image_auroc']:.4f} |")
+        name = NAMES[row["row"]]
+        lines.append(f"| {row['seed']} | {name} | {figures} | {row['image_auroc']:.4f} |")
     return "\n".join(lines) + "\n"
 
 

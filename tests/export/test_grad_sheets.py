@@ -42,7 +42,7 @@ def test_weight_maps_are_those_of_the_patches_themselves():
 
 
 def test_colours_are_blue_below_white_at_and_red_above_the_middle():
-    made = sheets.weight_colours(np.array([[-50.0, 1.0, 50.0]]), middle=1.0).astype(int)
+    made = sheets.weight_colours(np.array([[-3.0, 1.0, 50.0]]), middle=1.0, full=4.0).astype(int)
     assert made[0, 0, 2] > made[0, 0, 0] + 50
     assert (made[0, 1] == 247).all()
     assert made[0, 2, 0] > made[0, 2, 2] + 50

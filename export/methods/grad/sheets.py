@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ __all__ = ["sample_sheet", "weight_colours", "weight_maps", "weight_sheet", "wri
 Picture = NDArray[np.uint8]
 ROWS, COLUMNS, GAP, SCALE = 5, 8, 3, 2
 FINE = 2  # pixels between two patches of a weight map
-DECADES = 2.0  # of weight, from the median to full colour
+DECADES = 2.0  # of weight at most, from the median to full colour
 
 
 def sample_sheet(pictures: LevelPictures, samples: Samples) -> Picture:
@@ -73,14 +74,15 @@ def weight_maps(
     return noisy, tail
 
 
-def weight_colours(log_weights: NDArray[np.float64], *, middle: float) -> Picture:
+def weight_colours(log_weights: NDArray[np.float64], *, middle: float, full: float) -> Picture:
     """(h, w, 3) uint8: blue for weights below the middle, white at it, red above.
 
     Args:
         log_weights: (h, w) natural logarithms.
         middle: the logarithm that is white.
+        full: how far from it the colours are full.
     """
-    share = np.clip((log_weights - middle) / (DECADES * np.log(10)), -1, 1)[..., None]
+    share = np.clip((log_weights - middle) / full, -1, 1)[..., None]
     white, red, blue = (np.array(c, float) for c in ((247,) * 3, (178, 24, 43), (33, 102, 172)))
     mixed = white + np.clip(share, 0, 1) * (red - white) + np.clip(-share, 0, 1) * (blue - white)
     return np.asarray(mixed.round(), np.uint8)
@@ -97,23 +99,27 @@ def weight_sheet(
     """(H, W, 3) uint8: rows of four: normal window, generated window, w^noisy, w^tail.
 
     Weights are those of patches, drawn where their middles lie; white is the median of each map's
-    kind, full red and blue are a hundred times more and less.
+    kind, full red and blue are e^beta times more and less, or a hundred times where that is less.
+    The windows are a reach's first, middle and last: generated as a whole, and in a region.
     """
     tiles: list[Picture] = []
+    full = min(settings.beta, DECADES * math.log(10))
     for reach in sorted(generated):
         own = generated[reach]
-        few = np.arange(min(3, len(own)))
+        few = np.linspace(0, len(own) - 1, min(3, len(own))).round().astype(int)
         places = own.places[few]
         where = cut(pictures.where, few, places, own.size)
-        colours = own.windows[: len(few)].float() / 127.5 - 1.0
+        shown = own.windows[torch.from_numpy(few)]
+        colours = shown.float() / 127.5 - 1.0
         windows = torch.cat((colours, where), dim=1).to(device)
         maps = weight_maps(trainer, windows, beta=settings.beta)
         real = _bytes(cut(pictures.pictures, few % len(pictures), places, own.size))
         middles = [float(np.median(one)) for one in maps]
-        for index in few:
-            tiles += [_picture(real[index]), _picture(own.windows[index])]
+        for index in range(len(few)):
+            tiles += [_picture(real[index]), _picture(shown[index])]
             for one, middle in zip(maps, middles, strict=True):
-                tiles.append(_framed(weight_colours(one[index], middle=middle), own.size))
+                painted = weight_colours(one[index], middle=middle, full=full)
+                tiles.append(_framed(painted, own.size))
     return _grid(tiles, columns=4)
 
 

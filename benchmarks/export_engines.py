@@ -1,8 +1,8 @@
 """Engines of every method on MTD for the benchmarks of exports: real data, short schedules.
 
 How far an export's scores are from the engine's does not depend on how well the engine was trained;
-AUROCs of ReContrast, FOD and GRAD after so few steps say nothing about these methods. An engine
-that lies in the folder is used again, and trainings go on from their checkpoints.
+AUROCs of ReContrast and FOD after so few steps say nothing about these methods. An engine that
+lies in the folder is used again, and trainings go on from their checkpoints.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mtd_fod import SCHEDULE as FOD
-from mtd_grad import SHORT
+from mtd_grad import SETTINGS, SHORT
 from mtd_methods import Lines, Place, train_bank
 from mtd_patchcore import resnet18_weights
 from report import shared
@@ -25,8 +25,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "reconpatch": {"dim": 128},
     "recontrast": {"iterations": 40, "alpha_rise": 1.0},
     "fod": FOD | {"precision": "fp32"},  # bf16 takes 27 times as long where processors lack it
-    "grad": SHORT
-    | {"levels": (34,), "preset": "compact", "diffusion_steps": 150, "detector_steps": 200},
+    "grad": SHORT | SETTINGS["mtd"],  # an hour and a half of one core; mtd_grad.py's fused row
 }
 METHODS = tuple(SCHEDULES)
 

@@ -112,8 +112,10 @@ class Elsewhere:
         return whole - 2 * both[:, : H - s + 1, : W - t + 1] + own
 
     def _sums(self, s: int, t: int) -> torch.Tensor:
-        """(1, H - s + 1, W - t + 1): |m|^2 of the mean picture's windows; those of a training are
-        of one size."""
+        """(1, H - s + 1, W - t + 1): |m|^2 of the mean picture's windows.
+
+        The last size is remembered: a detector's patches are all of one, regions are not.
+        """
         if self._known is None or self._known[0] != (s, t):
             squares = self._mean.square().sum(dim=0)[None, None]
             self._known = (s, t), functional.conv2d(squares, torch.ones(1, 1, s, t))[0]
